@@ -1,0 +1,207 @@
+//! What an action is: a description that validation, the reference and the editor schema share, and the code that does it.
+//!
+//! One file each under `actions/`, one line each in [`crate::actions::registry`].
+
+use async_trait::async_trait;
+
+use crate::engine::ActionContext;
+use crate::expr::Expr;
+use crate::flow::{Assertion, Step};
+use crate::template::Tree;
+use crate::value::Value;
+
+/// The description of an action.
+#[derive(Debug)]
+pub struct ActionSpec {
+    /// Its name: `http_request`.
+    pub name: &'static str,
+    /// Other names it answers to.
+    pub aliases: &'static [&'static str],
+    /// One line: what it does.
+    pub summary: &'static str,
+    /// More, as Markdown; may be empty.
+    pub description: &'static str,
+    /// What `config` takes.
+    pub config: &'static [Field],
+    /// Whether `config` may hold keys that are not listed (then they are not reported).
+    pub open_config: bool,
+    /// What the result holds.
+    pub result: &'static [ResultField],
+    /// Whether the result may hold keys that are not listed.
+    pub open_result: bool,
+    /// Result keys that stay the result's in output paths, where others look in the body first.
+    pub reserved: &'static [&'static str],
+    /// Steps in YAML that validate as they stand (each is a list with one or more steps).
+    pub examples: &'static [Example],
+}
+
+/// A key of `config`.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Other spellings, accepted without a warning.
+    pub aliases: &'static [&'static str],
+    /// What it takes.
+    pub kind: Kind,
+    /// Whether it must be there.
+    pub required: bool,
+    /// The default, as text for the reference: `30s`.
+    pub default: Option<&'static str>,
+    /// What it means, one or two sentences.
+    pub doc: &'static str,
+}
+
+/// What a key takes. A text that is exactly one reference fits every kind and is checked again when it is resolved.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Anything.
+    Any,
+    /// Text; numbers and booleans are taken as their written text.
+    Text,
+    /// An integer in this range.
+    Integer {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// `300ms`, `1.5s`, `1h30m`, or a number of seconds; zero allowed or not.
+    Duration {
+        /// Whether zero is allowed.
+        zero: bool,
+    },
+    /// A number of bytes: `10MiB`, `512KB`, or a plain number.
+    Size,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of this, or one alone.
+    List(&'static Kind),
+    /// A map with values of this kind.
+    Map(&'static Kind),
+    /// A map with these keys.
+    Object(&'static [Field]),
+    /// Any of these.
+    OneOf(&'static [Kind]),
+    /// An expression, compiled when the flow is parsed.
+    Expression,
+    /// One or more assertions, compiled when the flow is parsed.
+    Assertions,
+    /// Nested steps, compiled when the flow is parsed.
+    Steps,
+}
+
+/// A key of the result.
+#[derive(Debug)]
+pub struct ResultField {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type, for the reference: `integer`, `map`, `any`.
+    pub kind: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+}
+
+/// An example for the reference.
+#[derive(Debug)]
+pub struct Example {
+    /// What it shows.
+    pub title: &'static str,
+    /// A YAML list of steps.
+    pub yaml: &'static str,
+}
+
+/// A step's `config`, compiled: canonical key names, in the order written.
+#[derive(Debug, Clone, Default)]
+pub struct StepConfig {
+    /// Its keys.
+    pub fields: Vec<(String, ConfigField)>,
+}
+
+/// One key's compiled value.
+#[derive(Debug, Clone)]
+pub enum ConfigField {
+    /// Literals and templates, resolved when the step runs.
+    Tree(Tree),
+    /// From [`Kind::Expression`].
+    Expression(Expr),
+    /// From [`Kind::Assertions`].
+    Assertions(Vec<Assertion>),
+    /// From [`Kind::Steps`].
+    Steps(Vec<Step>),
+}
+
+impl StepConfig {
+    /// The compiled value of a key.
+    pub(crate) fn get(&self, name: &str) -> Option<&ConfigField> {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, field)| field)
+    }
+
+    /// The expression at a key of [`Kind::Expression`].
+    pub(crate) fn expression(&self, name: &str) -> Option<&Expr> {
+        match self.get(name) {
+            Some(ConfigField::Expression(expression)) => Some(expression),
+            _ => None,
+        }
+    }
+
+    /// The assertions at a key of [`Kind::Assertions`].
+    pub(crate) fn assertions(&self, name: &str) -> &[Assertion] {
+        match self.get(name) {
+            Some(ConfigField::Assertions(assertions)) => assertions,
+            _ => &[],
+        }
+    }
+
+    /// The steps at a key of [`Kind::Steps`].
+    pub(crate) fn steps(&self, name: &str) -> &[Step] {
+        match self.get(name) {
+            Some(ConfigField::Steps(steps)) => steps,
+            _ => &[],
+        }
+    }
+}
+
+/// What an action came back with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ActionResult {
+    /// The result, a map: `status`, `body` …
+    pub(crate) result: Value,
+    /// What `$` alone means in outputs, and where `$.x` looks first; `None`: the result.
+    pub(crate) primary: Option<Value>,
+    /// What was asked, for the record (`method`, `url`, `headers`, `body` …); null when there is nothing to show.
+    pub(crate) request: Value,
+    /// What came back, for the record; null when there is nothing to show.
+    pub(crate) response: Value,
+}
+
+/// Why an action could not be done.
+#[derive(Debug, Clone)]
+pub(crate) struct ActionError {
+    /// What kind of trouble.
+    pub(crate) kind: crate::record::ErrorKind,
+    /// A lower-case fragment that names the target and the cause (no password in it).
+    pub(crate) message: String,
+    /// What there is of a result and a request all the same.
+    pub(crate) partial: Option<Box<ActionResult>>,
+}
+
+impl ActionError {
+    /// An error without a partial result.
+    pub(crate) fn new(kind: crate::record::ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), partial: None }
+    }
+}
+
+/// An action: stateless, shared by every run.
+#[async_trait]
+pub(crate) trait Action: Send + Sync {
+    /// Its description.
+    fn spec(&self) -> &'static ActionSpec;
+    /// Does it. Dropping the future stops it for real: sockets close, children end.
+    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError>;
+}

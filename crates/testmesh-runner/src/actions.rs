@@ -1,0 +1,45 @@
+//! The actions there are: one line each.
+
+use crate::action::Action;
+
+/// Every action, in the order of the reference.
+pub(crate) fn registry() -> &'static [&'static dyn Action] {
+    &[]
+}
+
+/// The action with this name or alias.
+pub(crate) fn find(name: &str) -> Option<&'static dyn Action> {
+    registry().iter().copied().find(|action| action.spec().name == name || action.spec().aliases.contains(&name))
+}
+
+/// Actions of the design that this release does not have yet, so that validation can say so by name.
+pub(crate) const PLANNED: &[&str] = &[
+    "amqp",
+    "browser",
+    "contract_generate",
+    "contract_verify",
+    "database_query",
+    "db_poll",
+    "exec",
+    "grpc",
+    "grpc_call",
+    "grpc_stream",
+    "kafka.consume",
+    "kafka.produce",
+    "kafka_consume",
+    "kafka_consumer",
+    "kafka_producer",
+    "kafka_publish",
+    "mail",
+    "mock_server_configure",
+    "mock_server_reset_state",
+    "mock_server_start",
+    "mock_server_stop",
+    "mock_server_update",
+    "mock_server_verify",
+    "mqtt",
+    "nats",
+    "redis",
+    "sql",
+    "websocket",
+];

@@ -1,0 +1,23 @@
+//! How a flow runs: the flow language, its actions, the engine, and the executions it leaves behind.
+//!
+//! Owns the schema `executions`. The engine emits a closed set of [`event::RunEvent`]s and knows none of those who
+//! listen: the recorder, live events, the console and reports are folds over them.
+
+pub(crate) mod action;
+pub(crate) mod actions;
+pub mod builtins;
+pub mod diagnostic;
+pub mod engine;
+pub mod event;
+pub mod executor;
+pub(crate) mod expr;
+pub mod files;
+pub mod flow;
+pub(crate) mod mask;
+pub(crate) mod path;
+pub mod record;
+pub mod report;
+pub mod repository;
+pub(crate) mod scope;
+pub mod template;
+pub mod value;

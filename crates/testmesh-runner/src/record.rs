@@ -1,0 +1,276 @@
+//! What is kept of a run: the execution, its steps, their attempts and assertions.
+//!
+//! An [`Execution`] with its steps is a fold over the run's events ([`Execution::apply`]), so the recorder, the reports
+//! and the console can never disagree.
+// SKELETON: owner E implements `apply`; types are the wire format of `http-api.md`.
+
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use testmesh_shared::error::ErrorCode;
+use testmesh_shared::ids::{ExecutionId, FlowId};
+
+/// State of an execution. Once final it never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutionStatus {
+    /// Waits for a worker.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// Every step held.
+    Passed,
+    /// A step failed.
+    Failed,
+    /// The platform could not run it.
+    Error,
+    /// It was stopped.
+    Cancelled,
+}
+
+/// State of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    /// Has not started.
+    Pending,
+    /// Is running.
+    Running,
+    /// Did what it should.
+    Passed,
+    /// An assertion or output did not hold.
+    Failed,
+    /// The action could not be done.
+    Error,
+    /// Did not run; `skip_reason` says why.
+    Skipped,
+    /// Failed, and `on_error: continue` lets the flow go on.
+    Tolerated,
+    /// Was stopped.
+    Cancelled,
+}
+
+/// Part of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Before the test.
+    Setup,
+    /// The test.
+    Main,
+    /// After it, always.
+    Teardown,
+}
+
+/// What started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// A request.
+    Api,
+    /// A schedule that was due.
+    Schedule,
+    /// A schedule, by hand.
+    Manual,
+    /// The command line.
+    Cli,
+}
+
+/// What kind of trouble a step had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorKind {
+    /// It took too long.
+    Timeout,
+    /// No connection, or it broke.
+    Connection,
+    /// The other side spoke nonsense, or more than allowed.
+    Protocol,
+    /// An assertion did not hold, or an output is missing.
+    Assertion,
+    /// The step's configuration is not usable.
+    Config,
+    /// An expression or reference could not be evaluated.
+    Expression,
+    /// A policy denies it.
+    Policy,
+    /// A fault in TestMesh itself.
+    Internal,
+}
+
+/// Why a step did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepError {
+    /// What kind of trouble.
+    pub kind: ErrorKind,
+    /// A lower-case fragment that names the thing.
+    pub message: String,
+}
+
+/// Why an execution did not pass or fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionError {
+    /// A stable word.
+    pub code: ErrorCode,
+    /// A lower-case fragment that names the thing.
+    pub message: String,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its id.
+    pub id: ExecutionId,
+    /// The stored flow, if it was one.
+    pub flow_id: Option<FlowId>,
+    /// The flow's name when it ran.
+    pub flow_name: String,
+    /// The flow's version when it ran.
+    pub flow_version: Option<u32>,
+    /// State.
+    pub status: ExecutionStatus,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The schedule that started it.
+    pub schedule_id: Option<uuid::Uuid>,
+    /// The job it ran for.
+    pub job_id: Option<uuid::Uuid>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// What it was given, secrets masked.
+    pub variables: IndexMap<String, serde_json::Value>,
+    /// When it was accepted.
+    pub queued_at: DateTime<Utc>,
+    /// When a worker took it.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// From start to end.
+    pub duration_ms: Option<u64>,
+    /// Top-level steps of all phases.
+    pub total_steps: u32,
+    /// Of these, passed (tolerated ones are counted in none of the three).
+    pub passed_steps: u32,
+    /// Failed or error.
+    pub failed_steps: u32,
+    /// Skipped.
+    pub skipped_steps: u32,
+    /// Why it did not come to a verdict; null when it did.
+    pub error: Option<ExecutionError>,
+    /// The trace that every request of the run belongs to.
+    pub trace_id: Option<String>,
+    /// Name of the process that ran it.
+    pub runner: Option<String>,
+    /// The flow's text when it ran; null in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+    /// Its steps in the order they started; null in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<StepRecord>>,
+}
+
+/// What became of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Its place in the run, from 1, in the order steps started.
+    pub ordinal: u32,
+    /// Its id in the flow.
+    pub id: String,
+    /// Its name, resolved; its id when it has none.
+    pub name: String,
+    /// The action.
+    pub action: String,
+    /// Part of the flow.
+    pub phase: Phase,
+    /// Ordinal of the step it is nested in.
+    pub parent: Option<u32>,
+    /// Which turn of a loop, from 0.
+    pub iteration: Option<u32>,
+    /// Its first line in the flow file.
+    pub line: u32,
+    /// State.
+    pub status: StepStatus,
+    /// Why it was skipped.
+    pub skip_reason: Option<String>,
+    /// How many attempts were made.
+    pub attempt: u32,
+    /// Every attempt but the last (the step's own fields are the last one's).
+    pub attempts: Vec<AttemptRecord>,
+    /// When the first attempt started.
+    pub started_at: DateTime<Utc>,
+    /// All attempts and waits together.
+    pub duration_ms: u64,
+    /// What was asked.
+    pub request: Option<serde_json::Value>,
+    /// What came back.
+    pub response: Option<serde_json::Value>,
+    /// Every assertion.
+    pub assertions: Vec<AssertionRecord>,
+    /// Captured values.
+    pub outputs: IndexMap<String, serde_json::Value>,
+    /// What it logged.
+    pub logs: Vec<LogRecord>,
+    /// Why it did not pass.
+    pub error: Option<StepError>,
+}
+
+/// One attempt that was followed by another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub attempt: u32,
+    /// How it ended.
+    pub status: StepStatus,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What came back, if that differs from the attempt before.
+    pub response: Option<serde_json::Value>,
+    /// The assertions that did not hold.
+    pub assertions: Vec<AssertionRecord>,
+    /// Why it did not pass.
+    pub error: Option<StepError>,
+}
+
+/// What an assertion came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AssertionRecord {
+    /// Its text.
+    pub expression: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// What was found.
+    pub actual: Option<serde_json::Value>,
+    /// What was wanted.
+    pub expected: Option<serde_json::Value>,
+    /// Why it does not hold; null when it does.
+    pub message: Option<String>,
+    /// Its line in the flow file.
+    pub line: u32,
+}
+
+/// A line a step logged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// When.
+    pub time: DateTime<Utc>,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The text.
+    pub message: String,
+    /// More, if any.
+    pub data: Option<serde_json::Value>,
+}
+
+impl ExecutionStatus {
+    /// Whether it never changes again.
+    pub fn is_final(self) -> bool {
+        match self {
+            ExecutionStatus::Queued | ExecutionStatus::Running => false,
+            ExecutionStatus::Passed | ExecutionStatus::Failed | ExecutionStatus::Error | ExecutionStatus::Cancelled => {
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! When a flow runs.
+// SKELETON: owner X.

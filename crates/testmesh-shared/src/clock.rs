@@ -1,0 +1,51 @@
+//! The time of day as a parameter, so that a test can hold it.
+//!
+//! Stamps are truncated to microseconds: PostgreSQL keeps no more, and a value must read back as it was written.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use parking_lot::Mutex;
+
+/// Where stamps come from. Durations are measured with `std::time::Instant`, never with this.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// The time now, in UTC, to the microsecond.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    fn now(&self) -> DateTime<Utc> {
+        truncate(Utc::now())
+    }
+}
+
+/// A clock that stands still until it is told to move. Clones share the time.
+#[derive(Debug, Clone)]
+pub struct FakeClock(Arc<Mutex<DateTime<Utc>>>);
+
+impl FakeClock {
+    /// A clock that shows `start` until it is moved.
+    pub fn new(start: DateTime<Utc>) -> Self {
+        Self(Arc::new(Mutex::new(truncate(start))))
+    }
+
+    /// Moves the time forward by `step`.
+    pub fn advance(&self, step: TimeDelta) {
+        *self.0.lock() += step;
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock()
+    }
+}
+
+fn truncate(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(time)
+}

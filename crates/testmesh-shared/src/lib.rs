@@ -1,0 +1,13 @@
+//! Infrastructure without business logic: ids, clock, databases, outgoing network, tasks, telemetry.
+//!
+//! Nothing here knows what a flow is. Every domain crate may depend on this one; it depends on none of them.
+
+pub mod clock;
+pub mod db;
+pub mod error;
+pub mod http;
+pub mod ids;
+pub mod net;
+pub mod page;
+pub mod tasks;
+pub mod telemetry;

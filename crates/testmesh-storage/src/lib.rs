@@ -1,0 +1,199 @@
+//! What the user wrote: flows, their versions, environments.
+//!
+//! Owns the schema `flows` and nothing else. Does not parse flows: the caller hands over what it needs to list them.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use testmesh_shared::error::ErrorCode;
+use testmesh_shared::ids::{EnvironmentId, FlowId};
+use testmesh_shared::page::{Page, PageRequest};
+
+/// What of a flow's text is kept beside it, so that it can be listed and searched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowHeader {
+    /// The flow's name, unique among the flows that are not deleted.
+    pub name: String,
+    /// What it tests.
+    pub description: Option<String>,
+    /// The suite it belongs to.
+    pub suite: Option<String>,
+    /// Its tags, in the order written.
+    pub tags: Vec<String>,
+}
+
+/// A flow to keep: its text byte for byte, and its header.
+#[derive(Debug, Clone)]
+pub struct NewFlow {
+    /// The caller's id: creating twice with one id creates once.
+    pub id: FlowId,
+    /// Taken from the text by the caller.
+    pub header: FlowHeader,
+    /// The text as it was written.
+    pub yaml: String,
+}
+
+/// A flow without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowSummary {
+    /// Its id.
+    pub id: FlowId,
+    /// Name, description, suite, tags.
+    #[serde(flatten)]
+    pub header: FlowHeader,
+    /// The newest version, from 1.
+    pub version: u32,
+    /// When version 1 was stored.
+    pub created_at: DateTime<Utc>,
+    /// When the newest version was stored.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A flow with the text of its newest version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFlow {
+    /// All but the text.
+    #[serde(flatten)]
+    pub summary: FlowSummary,
+    /// The newest version's text.
+    pub yaml: String,
+}
+
+/// One version of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowVersion {
+    /// From 1, without gaps.
+    pub version: u32,
+    /// The text as it was written.
+    pub yaml: String,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Which flows to list.
+#[derive(Debug, Clone, Default)]
+pub struct FlowFilter {
+    /// Part of the name or description, in any case.
+    pub search: Option<String>,
+    /// Every one of these tags.
+    pub tags: Vec<String>,
+    /// This suite.
+    pub suite: Option<String>,
+}
+
+/// Named variables that a run can be given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its id.
+    pub id: EnvironmentId,
+    /// Unique, 1–255 characters.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Name to value; any JSON value.
+    pub variables: IndexMap<String, serde_json::Value>,
+    /// Counts changes, from 1.
+    pub revision: u32,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// An environment to create or to put in place of another.
+#[derive(Debug, Clone)]
+pub struct NewEnvironment {
+    /// Unique.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Name to value.
+    pub variables: IndexMap<String, serde_json::Value>,
+}
+
+/// A store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Another flow or environment has this name.
+    #[error("the name `{name}` is taken")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The stored object has another version than the caller expected.
+    #[error("version {expected} expected, {found} found")]
+    VersionMismatch {
+        /// What the caller expected.
+        expected: u32,
+        /// What is stored.
+        found: u32,
+    },
+    /// The database did not do it.
+    #[error("{operation}")]
+    Database {
+        /// What was tried, with its ids.
+        operation: String,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl StorageError {
+    /// The stable word for it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            StorageError::NameTaken { .. } => ErrorCode::NameTaken,
+            StorageError::VersionMismatch { .. } => ErrorCode::PreconditionFailed,
+            StorageError::Database { .. } => ErrorCode::Unavailable,
+        }
+    }
+}
+
+/// Keeps flows and their versions. Absent things are `None` or `false`, never an error.
+#[async_trait]
+pub trait FlowRepository: Send + Sync {
+    /// Stores version 1 of a new flow.
+    async fn create(&self, flow: NewFlow) -> Result<StoredFlow, StorageError>;
+    /// The newest version of a flow.
+    async fn find(&self, id: FlowId) -> Result<Option<StoredFlow>, StorageError>;
+    /// The newest version of the flow with this name (what `run_flow` names).
+    async fn find_by_name(&self, name: &str) -> Result<Option<StoredFlow>, StorageError>;
+    /// A page of flows, newest first by creation.
+    async fn list(&self, filter: &FlowFilter, page: PageRequest) -> Result<Page<FlowSummary>, StorageError>;
+    /// Stores a new version. With `expected`, only if the newest version is that one. `None`: no such flow.
+    async fn update(
+        &self,
+        id: FlowId,
+        header: FlowHeader,
+        yaml: String,
+        expected: Option<u32>,
+    ) -> Result<Option<StoredFlow>, StorageError>;
+    /// Takes a flow out of the lists. `false`: there was none.
+    async fn delete(&self, id: FlowId, expected: Option<u32>) -> Result<bool, StorageError>;
+    /// Every version, newest first. `None`: no such flow.
+    async fn versions(&self, id: FlowId) -> Result<Option<Vec<FlowVersion>>, StorageError>;
+    /// One version's text.
+    async fn version(&self, id: FlowId, version: u32) -> Result<Option<FlowVersion>, StorageError>;
+}
+
+/// Keeps environments, by name.
+#[async_trait]
+pub trait EnvironmentRepository: Send + Sync {
+    /// Stores a new environment.
+    async fn create(&self, environment: NewEnvironment) -> Result<Environment, StorageError>;
+    /// The environment with this name.
+    async fn find(&self, name: &str) -> Result<Option<Environment>, StorageError>;
+    /// A page of environments, newest first.
+    async fn list(&self, page: PageRequest) -> Result<Page<Environment>, StorageError>;
+    /// Puts `environment` in place of the one called `name` (and renames it if the names differ).
+    async fn update(
+        &self,
+        name: &str,
+        environment: NewEnvironment,
+        expected: Option<u32>,
+    ) -> Result<Option<Environment>, StorageError>;
+    /// Deletes it. `false`: there was none.
+    async fn delete(&self, name: &str, expected: Option<u32>) -> Result<bool, StorageError>;
+}
