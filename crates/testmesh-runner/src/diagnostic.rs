@@ -2,9 +2,10 @@
 // SKELETON: owner L2 (adds codes, `SourceMap`, rendering with line and caret).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The flow cannot run.
@@ -14,7 +15,7 @@ pub enum Severity {
 }
 
 /// One finding. Lines and columns count from 1; columns count characters; the end is one past the last character.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Diagnostic {
     /// A stable `snake_case` word.
     pub code: String,

@@ -3,17 +3,19 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use testmesh_shared::ids::ExecutionId;
+use utoipa::ToSchema;
 
 use crate::record::{AttemptRecord, Execution, ExecutionError, ExecutionStatus, LogRecord, Phase, StepRecord};
 
 /// One event: `{"seq":12,"type":"step.finished","execution_id":…,"time":…,"data":{…}}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunEvent {
     /// Its place in the run.
     pub seq: u64,
     /// The run.
     pub execution_id: ExecutionId,
     /// When.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub time: DateTime<Utc>,
     /// What happened.
     #[serde(flatten)]
@@ -21,7 +23,7 @@ pub struct RunEvent {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", content = "data")]
 pub enum RunEventKind {
     /// The run was accepted: the execution without definition and steps.
@@ -82,7 +84,7 @@ pub enum RunEventKind {
 }
 
 /// A step that starts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StepStart {
     /// Its place in the run, from 1.
     pub ordinal: u32,

@@ -9,9 +9,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, FlowId};
+use utoipa::ToSchema;
 
 /// State of an execution. Once final it never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExecutionStatus {
     /// Waits for a worker.
@@ -29,7 +30,7 @@ pub enum ExecutionStatus {
 }
 
 /// State of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepStatus {
     /// Has not started.
@@ -51,7 +52,7 @@ pub enum StepStatus {
 }
 
 /// Part of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Before the test.
@@ -63,7 +64,7 @@ pub enum Phase {
 }
 
 /// What started a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// A request.
@@ -77,7 +78,7 @@ pub enum Trigger {
 }
 
 /// What kind of trouble a step had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorKind {
     /// It took too long.
@@ -99,7 +100,7 @@ pub enum ErrorKind {
 }
 
 /// Why a step did not pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StepError {
     /// What kind of trouble.
     pub kind: ErrorKind,
@@ -108,7 +109,7 @@ pub struct StepError {
 }
 
 /// Why an execution did not pass or fail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionError {
     /// A stable word.
     pub code: ErrorCode,
@@ -117,7 +118,7 @@ pub struct ExecutionError {
 }
 
 /// A run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Execution {
     /// Its id.
     pub id: ExecutionId,
@@ -140,10 +141,13 @@ pub struct Execution {
     /// What it was given, secrets masked.
     pub variables: IndexMap<String, serde_json::Value>,
     /// When it was accepted.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub queued_at: DateTime<Utc>,
     /// When a worker took it.
+    #[serde(serialize_with = "testmesh_shared::timestamp::optional_millis")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
+    #[serde(serialize_with = "testmesh_shared::timestamp::optional_millis")]
     pub finished_at: Option<DateTime<Utc>>,
     /// From start to end.
     pub duration_ms: Option<u64>,
@@ -170,7 +174,7 @@ pub struct Execution {
 }
 
 /// What became of one step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StepRecord {
     /// Its place in the run, from 1, in the order steps started.
     pub ordinal: u32,
@@ -197,6 +201,7 @@ pub struct StepRecord {
     /// Every attempt but the last (the step's own fields are the last one's).
     pub attempts: Vec<AttemptRecord>,
     /// When the first attempt started.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub started_at: DateTime<Utc>,
     /// All attempts and waits together.
     pub duration_ms: u64,
@@ -215,13 +220,14 @@ pub struct StepRecord {
 }
 
 /// One attempt that was followed by another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptRecord {
     /// From 1.
     pub attempt: u32,
     /// How it ended.
     pub status: StepStatus,
     /// When it started.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub started_at: DateTime<Utc>,
     /// How long it took.
     pub duration_ms: u64,
@@ -234,7 +240,7 @@ pub struct AttemptRecord {
 }
 
 /// What an assertion came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AssertionRecord {
     /// Its text.
     pub expression: String,
@@ -251,9 +257,10 @@ pub struct AssertionRecord {
 }
 
 /// A line a step logged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogRecord {
     /// When.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub time: DateTime<Utc>,
     /// `debug`, `info`, `warn` or `error`.
     pub level: String,

@@ -11,3 +11,4 @@ pub mod net;
 pub mod page;
 pub mod tasks;
 pub mod telemetry;
+pub mod timestamp;

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{EnvironmentId, FlowId};
 use testmesh_shared::page::{Page, PageRequest};
+use utoipa::ToSchema;
 
 /// What of a flow's text is kept beside it, so that it can be listed and searched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FlowHeader {
     /// The flow's name, unique among the flows that are not deleted.
     pub name: String,
@@ -35,7 +36,7 @@ pub struct NewFlow {
 }
 
 /// A flow without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FlowSummary {
     /// Its id.
     pub id: FlowId,
@@ -45,13 +46,15 @@ pub struct FlowSummary {
     /// The newest version, from 1.
     pub version: u32,
     /// When version 1 was stored.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub created_at: DateTime<Utc>,
     /// When the newest version was stored.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
 /// A flow with the text of its newest version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoredFlow {
     /// All but the text.
     #[serde(flatten)]
@@ -61,13 +64,14 @@ pub struct StoredFlow {
 }
 
 /// One version of a flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FlowVersion {
     /// From 1, without gaps.
     pub version: u32,
     /// The text as it was written.
     pub yaml: String,
     /// When it was stored.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -83,7 +87,7 @@ pub struct FlowFilter {
 }
 
 /// Named variables that a run can be given.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Environment {
     /// Its id.
     pub id: EnvironmentId,
@@ -96,8 +100,10 @@ pub struct Environment {
     /// Counts changes, from 1.
     pub revision: u32,
     /// When it was created.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
+    #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub updated_at: DateTime<Utc>,
 }
 
