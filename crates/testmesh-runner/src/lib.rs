@@ -20,4 +20,5 @@ pub mod report;
 pub mod repository;
 pub(crate) mod scope;
 pub mod template;
+pub(crate) mod units;
 pub mod value;
