@@ -1,7 +1,17 @@
 //! Reports of finished runs: JUnit, JSON, HTML, TAP.
-// SKELETON: owner C implements in report/{junit,json,html,tap}.rs.
+//!
+//! Every report is a fold over [`Execution`] records and nothing else, so the command line and the server write the
+//! same report of the same run.
 
-use crate::record::Execution;
+pub mod detail;
+mod html;
+mod json;
+mod junit;
+mod tap;
+
+use serde::Serialize;
+
+use crate::record::{Execution, ExecutionStatus, StepStatus};
 
 /// Kinds of report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +48,72 @@ impl ReportFormat {
     }
 }
 
-/// Renders a report.
-pub fn render(format: ReportFormat, entries: &[ReportEntry]) -> String {
-    let _ = (format, entries);
-    unimplemented!()
+/// What a report counts: flows by verdict, top-level steps by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Flows.
+    pub flows: u32,
+    /// Flows whose every step held.
+    pub passed: u32,
+    /// Flows with a failed step.
+    pub failed: u32,
+    /// Flows that came to no verdict.
+    pub errors: u32,
+    /// Flows that were stopped.
+    pub cancelled: u32,
+    /// Top-level steps of all flows that ran or were skipped.
+    pub steps: u32,
+    /// Of these, passed.
+    pub passed_steps: u32,
+    /// Failed or error.
+    pub failed_steps: u32,
+    /// Skipped.
+    pub skipped_steps: u32,
+    /// Time the flows took, added up.
+    pub duration_ms: u64,
 }
+
+impl Totals {
+    /// Counts `entries`.
+    pub fn of(entries: &[ReportEntry]) -> Self {
+        let mut totals = Self::default();
+        for entry in entries {
+            totals.add(&entry.execution);
+        }
+        totals
+    }
+
+    /// Counts one more run.
+    pub fn add(&mut self, execution: &Execution) {
+        self.flows += 1;
+        match execution.status {
+            ExecutionStatus::Passed => self.passed += 1,
+            ExecutionStatus::Failed => self.failed += 1,
+            ExecutionStatus::Cancelled => self.cancelled += 1,
+            ExecutionStatus::Error | ExecutionStatus::Queued | ExecutionStatus::Running => self.errors += 1,
+        }
+        self.duration_ms += execution.duration_ms.unwrap_or(0);
+        for step in detail::top_level(execution) {
+            self.steps += 1;
+            match step.status {
+                StepStatus::Passed => self.passed_steps += 1,
+                StepStatus::Failed | StepStatus::Error => self.failed_steps += 1,
+                StepStatus::Skipped => self.skipped_steps += 1,
+                StepStatus::Pending | StepStatus::Running | StepStatus::Tolerated | StepStatus::Cancelled => {}
+            }
+        }
+    }
+}
+
+/// Renders a report. Whatever a flow or a reply put into names, values or messages is escaped.
+pub fn render(format: ReportFormat, entries: &[ReportEntry]) -> String {
+    match format {
+        ReportFormat::Junit => junit::render(entries),
+        ReportFormat::Json => json::render(entries),
+        ReportFormat::Html => html::render(entries),
+        ReportFormat::Tap => tap::render(entries),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! The HTML report: one page that needs nothing else, neither a script nor another file, to be read.
+//!
+//! What failed stands open, what passed is folded. Light and dark follow the reader's system.
+
+use std::fmt::Write as _;
+
+use serde_json::Value as Json;
+
+use super::detail::{self, Side};
+use super::{ReportEntry, Totals};
+use crate::record::{AssertionRecord, AttemptRecord, Execution, ExecutionStatus, Phase, StepRecord, StepStatus};
+
+const STYLE: &str = include_str!("report.css");
+
+/// A text longer than this is cut on the page (characters); the JSON report has all of it.
+const MOST_SHOWN: usize = 64 * 1024;
+
+pub(super) fn render(entries: &[ReportEntry]) -> String {
+    let totals = Totals::of(entries);
+    let title = match entries {
+        [entry] => entry.execution.flow_name.clone(),
+        _ => format!("{} flows", entries.len()),
+    };
+    let mut page = String::with_capacity(8 * 1024 + entries.len() * 2048);
+    page.push_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+    page.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
+    page.push_str(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+    );
+    let _ = write!(
+        page,
+        "<title>{} – TestMesh</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
+        escape(&title)
+    );
+    push_head(&mut page, &title, entries, totals);
+    for entry in entries {
+        push_flow(&mut page, entry, entries.len() == 1);
+    }
+    page.push_str("<footer>TestMesh report</footer>\n</main>\n</body>\n</html>\n");
+    page
+}
+
+fn push_head(page: &mut String, title: &str, entries: &[ReportEntry], totals: Totals) {
+    let started = entries.iter().map(|entry| entry.execution.started_at.unwrap_or(entry.execution.queued_at)).min();
+    let _ = write!(page, "<h1>{}</h1>\n<p>", escape(title));
+    match started {
+        Some(started) => {
+            let _ = write!(page, "Started {}", started.format("%Y-%m-%d %H:%M:%S UTC"));
+        }
+        None => page.push_str("Nothing was run"),
+    }
+    page.push_str("</p>\n<div class=\"tiles\">\n");
+    tile(page, &totals.passed.to_string(), "flows passed");
+    tile(page, &(totals.failed + totals.errors).to_string(), "failed");
+    if totals.cancelled > 0 {
+        tile(page, &totals.cancelled.to_string(), "cancelled");
+    }
+    tile(page, &format!("{}/{}", totals.passed_steps, totals.steps), "steps passed");
+    tile(page, &duration(totals.duration_ms), "time, added up");
+    page.push_str("</div>\n<div class=\"bar\">");
+    let bad = totals.failed + totals.errors;
+    for (class, share) in [("passed", totals.passed), ("failed", bad), ("cancelled", totals.cancelled)] {
+        if share > 0 {
+            let _ = write!(page, "<i class=\"{class}\" style=\"flex:{share}\"></i>");
+        }
+    }
+    page.push_str("</div>\n");
+}
+
+fn tile(page: &mut String, figure: &str, label: &str) {
+    let _ = writeln!(page, "<div class=\"tile\"><b>{figure}</b><span>{label}</span></div>");
+}
+
+fn push_flow(page: &mut String, entry: &ReportEntry, alone: bool) {
+    let execution = &entry.execution;
+    let word = detail::execution_word(execution.status);
+    let open = if alone || execution.status != ExecutionStatus::Passed { " open" } else { "" };
+    let _ = writeln!(
+        page,
+        "<details class=\"flow\"{open}><summary><span class=\"badge {word}\">{word}</span>\
+         <span class=\"name\">{}</span><span class=\"meta\">{} of {} steps · {}</span></summary>\n<div class=\"inside\">",
+        escape(&execution.flow_name),
+        execution.passed_steps,
+        execution.total_steps,
+        duration(execution.duration_ms.unwrap_or(0))
+    );
+    push_facts(page, entry);
+    if let Some(error) = &execution.error {
+        let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
+    }
+    let mut phase = None;
+    for step in detail::top_level(execution) {
+        if phase != Some(step.phase) {
+            phase = Some(step.phase);
+            let _ = writeln!(page, "<div class=\"phase\">{}</div>", phase_word(step.phase));
+        }
+        push_step(page, entry, step);
+    }
+    page.push_str("</div></details>\n");
+}
+
+fn push_facts(page: &mut String, entry: &ReportEntry) {
+    let execution = &entry.execution;
+    let mut facts = Vec::new();
+    if let Some(file) = &entry.file {
+        facts.push(escape(file));
+    }
+    if let Some(version) = execution.flow_version {
+        facts.push(format!("version {version}"));
+    }
+    if let Some(environment) = &execution.environment {
+        facts.push(format!("environment {}", escape(environment)));
+    }
+    facts.push(format!("run {}", execution.id));
+    if let Some(trace_id) = &execution.trace_id {
+        facts.push(format!("trace {}", escape(trace_id)));
+    }
+    let _ = writeln!(page, "<div class=\"facts\">{}</div>", facts.join(" · "));
+    if !execution.variables.is_empty() {
+        page.push_str("<details><summary class=\"note\">variables</summary>\n");
+        push_names(page, execution.variables.iter());
+        page.push_str("</details>\n");
+    }
+}
+
+fn push_step(page: &mut String, entry: &ReportEntry, step: &StepRecord) {
+    let execution = &entry.execution;
+    let word = detail::step_word(step.status);
+    let below_failed = detail::subtree(execution, step).iter().any(|(_, nested)| detail::is_failure(nested.status));
+    let open = if below_failed { " open" } else { "" };
+    let _ = write!(
+        page,
+        "<details class=\"step\"{open}><summary><span class=\"badge {word}\">{word}</span>\
+         <span class=\"name\">{}</span> <span class=\"action\">{}</span><span class=\"meta\">",
+        escape(&detail::title(step)),
+        escape(&step.action)
+    );
+    if step.attempt > 1 {
+        let _ = write!(page, "{} attempts · ", step.attempt);
+    }
+    let _ = writeln!(page, "{}</span></summary>\n<div class=\"inside\">", duration(step.duration_ms));
+    let _ = writeln!(page, "<div class=\"note\">{}</div>", escape(&detail::place(entry.file.as_deref(), step.line)));
+    if let Some(reason) = step.skip_reason.as_deref().filter(|_| step.status == StepStatus::Skipped) {
+        let _ = writeln!(page, "<p>{}</p>", escape(reason));
+    }
+    if let Some(error) = &step.error {
+        let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
+    }
+    push_assertions(page, &step.assertions);
+    push_exchange(page, "Request", step.request.as_ref());
+    push_exchange(page, "Response", step.response.as_ref());
+    if !step.outputs.is_empty() {
+        page.push_str("<h3>Outputs</h3>\n");
+        push_names(page, step.outputs.iter());
+    }
+    if !step.logs.is_empty() {
+        page.push_str("<h3>Log</h3>\n<pre>");
+        for log in &step.logs {
+            let data = log.data.as_ref().map(detail::brief).unwrap_or_default();
+            let _ = writeln!(page, "{} {} {}", escape(&log.level), shown(&log.message), escape(&data));
+        }
+        page.push_str("</pre>\n");
+    }
+    for attempt in &step.attempts {
+        push_attempt(page, attempt);
+    }
+    push_children(page, entry, execution, step);
+    page.push_str("</div></details>\n");
+}
+
+fn push_children(page: &mut String, entry: &ReportEntry, execution: &Execution, step: &StepRecord) {
+    let mut children = detail::children(execution, step.ordinal).peekable();
+    if children.peek().is_some() {
+        page.push_str("<h3>Steps</h3>\n");
+    }
+    for child in children {
+        push_step(page, entry, child);
+    }
+}
+
+fn push_assertions(page: &mut String, assertions: &[AssertionRecord]) {
+    if assertions.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h3>Assertions</h3>\n<table>\n<tr><th></th><th>expression</th><th>actual</th><th>expected</th></tr>\n",
+    );
+    for assertion in assertions {
+        let (class, mark) = if assertion.passed { ("ok", "✓") } else { ("no", "✗") };
+        let value =
+            |value: &Option<Json>| value.as_ref().map(|value| escape(&detail::brief(value))).unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"mark {class}\">{mark}</td><td><code>{}</code></td><td><code>{}</code></td><td><code>{}</code></td></tr>",
+            escape(&assertion.expression),
+            value(&assertion.actual),
+            value(&assertion.expected)
+        );
+        if assertion.passed {
+            continue;
+        }
+        if let Some(lines) = detail::diff(assertion) {
+            page.push_str("<tr><td></td><td colspan=\"3\"><pre class=\"diff\">");
+            for line in lines {
+                let class = match line.side {
+                    Side::Expected => "expected",
+                    Side::Actual => "actual",
+                    Side::Both => "both",
+                    Side::Gap => "gap",
+                };
+                let _ =
+                    write!(page, "<span class=\"{class}\">{} {}</span>", detail::sign(line.side), escape(&line.text));
+            }
+            page.push_str("</pre></td></tr>\n");
+        } else if let Some(message) = &assertion.message {
+            let _ = writeln!(page, "<tr><td></td><td colspan=\"3\">{}</td></tr>", shown(message));
+        }
+    }
+    page.push_str("</table>\n");
+}
+
+/// A request or a response: its body apart, the rest as a table when it is a map.
+fn push_exchange(page: &mut String, heading: &str, value: Option<&Json>) {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return };
+    let _ = writeln!(page, "<h3>{heading}</h3>");
+    let Json::Object(fields) = value else {
+        let _ = writeln!(page, "<pre>{}</pre>", shown(&detail::full(value)));
+        return;
+    };
+    push_names(page, fields.iter().filter(|(name, value)| !is_body(name) && !value.is_null()));
+    for (name, body) in fields.iter().filter(|(name, value)| is_body(name) && !value.is_null()) {
+        if name == "body_text" && fields.get("body").is_some_and(|body| !body.is_null()) {
+            continue;
+        }
+        let _ = writeln!(page, "<pre>{}</pre>", shown(&detail::full(body)));
+    }
+}
+
+fn is_body(name: &str) -> bool {
+    matches!(name, "body" | "body_text" | "rows" | "messages")
+}
+
+fn push_names<'a>(page: &mut String, fields: impl Iterator<Item = (&'a String, &'a Json)>) {
+    page.push_str("<table>\n");
+    for (name, value) in fields {
+        let text = match value {
+            Json::Object(fields) if fields.values().all(|value| !value.is_object() && !value.is_array()) => {
+                fields.iter().map(|(name, value)| format!("{name}: {}\n", detail::full(value))).collect()
+            }
+            other => detail::full(other),
+        };
+        let text = shown(text.trim_end()).replace('\n', "<br>");
+        let _ = writeln!(page, "<tr><th>{}</th><td><code>{text}</code></td></tr>", escape(name));
+    }
+    page.push_str("</table>\n");
+}
+
+fn push_attempt(page: &mut String, attempt: &AttemptRecord) {
+    let _ = writeln!(
+        page,
+        "<details><summary class=\"note\">attempt {}: {} · {}</summary>",
+        attempt.attempt,
+        detail::step_word(attempt.status),
+        duration(attempt.duration_ms)
+    );
+    if let Some(error) = &attempt.error {
+        let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
+    }
+    push_assertions(page, &attempt.assertions);
+    push_exchange(page, "Response", attempt.response.as_ref());
+    page.push_str("</details>\n");
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Setup => "Setup",
+        Phase::Main => "Steps",
+        Phase::Teardown => "Teardown",
+    }
+}
+
+/// Escaped text, cut where it is too long for a page.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}\n… cut here: {} bytes in all", escape(&text[..end]), text.len()),
+        None => escape(text),
+    }
+}
+
+/// Text for HTML, in elements and in quoted attributes alike.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\n' | '\t' => escaped.push(character),
+            // A browser would turn it into a second line end.
+            '\r' => {}
+            other if other.is_control() => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+fn duration(duration_ms: u64) -> String {
+    match duration_ms {
+        0..1_000 => format!("{duration_ms} ms"),
+        1_000..60_000 => format!("{}.{:02} s", duration_ms / 1_000, duration_ms % 1_000 / 10),
+        _ => format!("{} min {} s", duration_ms / 60_000, duration_ms % 60_000 / 1_000),
+    }
+}
