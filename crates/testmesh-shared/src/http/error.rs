@@ -1,0 +1,104 @@
+//! What can go wrong with a request, told apart by who has to do something about it.
+
+use std::error::Error as _;
+
+use crate::net::NetError;
+
+/// A request did not get its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The URL cannot be used.
+    #[error("cannot send a request to `{url}`: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A certificate or key cannot be used.
+    #[error("cannot use the {what}: {reason}")]
+    TlsSettings {
+        /// Which of them.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// No connection, or the policy denies it.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The TLS handshake failed.
+    #[error("the TLS handshake with `{host}` failed")]
+    Tls {
+        /// The server's name.
+        host: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The proxy does not connect to the server.
+    #[error("the proxy `{proxy}` does not connect to `{target}`: {reason}")]
+    Proxy {
+        /// Host and port of the proxy.
+        proxy: String,
+        /// Host and port of the server.
+        target: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The connection ended before the answer did.
+    #[error("the connection broke off before the answer was complete")]
+    Closed(#[source] hyper::Error),
+    /// The answer is not HTTP.
+    #[error("the answer is not valid HTTP")]
+    Protocol(#[source] hyper::Error),
+    /// The body is over the limit.
+    #[error("the answer's body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// The body is not what `Content-Encoding` says.
+    #[error("the answer's body is not valid `{coding}`")]
+    Decode {
+        /// The coding.
+        coding: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Who has to do something about an [`HttpError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpErrorKind {
+    /// The request's own settings are wrong.
+    Config,
+    /// The network policy denies it.
+    Policy,
+    /// There is no connection, or it broke.
+    Connection,
+    /// The other side spoke nonsense, or more than allowed.
+    Protocol,
+}
+
+impl HttpError {
+    /// Who has to do something about it.
+    pub fn kind(&self) -> HttpErrorKind {
+        match self {
+            HttpError::Url { .. } | HttpError::TlsSettings { .. } => HttpErrorKind::Config,
+            HttpError::Net(NetError::Denied { .. }) => HttpErrorKind::Policy,
+            HttpError::Net(NetError::Resolve { .. } | NetError::Connect { .. })
+            | HttpError::Tls { .. }
+            | HttpError::Proxy { .. }
+            | HttpError::Closed(_) => HttpErrorKind::Connection,
+            HttpError::Protocol(_) | HttpError::TooLarge { .. } | HttpError::Decode { .. } => HttpErrorKind::Protocol,
+        }
+    }
+
+    pub(super) fn from_hyper(error: hyper::Error) -> Self {
+        // The source of an error in HTTP/2 says whether the transport broke or the peer refused.
+        let broken_transport = error.source().is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>);
+        let closed = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || broken_transport;
+        if closed && !error.is_parse() { HttpError::Closed(error) } else { HttpError::Protocol(error) }
+    }
+}

@@ -1,0 +1,215 @@
+//! TLS: settings, certificates, handshakes. Nothing is loaded before the first `https` connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::error::HttpError;
+use super::{ConnectionOptions, HttpVersion};
+
+/// How the server is believed, and what it is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// Whether the server's certificate is checked (default true).
+    pub verify: bool,
+    /// Certificates in PEM that are trusted beside the system's own.
+    pub ca: Option<Bytes>,
+    /// What the server is shown when it asks.
+    pub identity: Option<Identity>,
+    /// The name that is sent and that the certificate must have, instead of the URL's host.
+    pub server_name: Option<String>,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self { verify: true, ca: None, identity: None, server_name: None }
+    }
+}
+
+// Written by hand: certificates are long, and the key must not be printed.
+impl std::fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsOptions").field("verify", &self.verify).finish_non_exhaustive()
+    }
+}
+
+/// A client certificate with its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those that lead to a root, in PEM.
+    pub certificate: Bytes,
+    /// Its private key in PEM (PKCS#8, PKCS#1 or SEC1).
+    pub key: Bytes,
+}
+
+/// The system's roots, or the built-in ones where it has none. Loaded once per process.
+static ROOTS: OnceCell<Arc<RootCertStore>> = OnceCell::const_new();
+
+/// Configurations made so far; each keeps the sessions that its connections resume.
+#[derive(Default)]
+pub(super) struct TlsConfigs {
+    made: Mutex<Vec<(TlsOptions, HttpVersion, Arc<ClientConfig>)>>,
+}
+
+impl std::fmt::Debug for TlsConfigs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TlsConfigs({})", self.made.lock().len())
+    }
+}
+
+impl TlsConfigs {
+    pub(super) async fn handshake(
+        &self,
+        tcp: TcpStream,
+        host: &str,
+        options: &ConnectionOptions,
+    ) -> Result<TlsStream<TcpStream>, HttpError> {
+        let config = self.config(options).await?;
+        let name = options.tls.server_name.as_deref().unwrap_or(host);
+        let name = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|_| HttpError::TlsSettings { what: "server name", reason: format!("`{name}` is no host name") })?;
+        TlsConnector::from(config)
+            .connect(server_name, tcp)
+            .await
+            .map_err(|source| HttpError::Tls { host: name.to_owned(), source })
+    }
+
+    async fn config(&self, options: &ConnectionOptions) -> Result<Arc<ClientConfig>, HttpError> {
+        let ConnectionOptions { tls, version, .. } = options;
+        let made = self.made.lock().iter().find(|made| made.0 == *tls && made.1 == *version).map(|made| made.2.clone());
+        if let Some(config) = made {
+            return Ok(config);
+        }
+        let roots = if tls.verify { Some(trusted_roots(tls).await?) } else { None };
+        let config = Arc::new(build(tls, *version, roots)?);
+        self.made.lock().push((tls.clone(), *version, Arc::clone(&config)));
+        Ok(config)
+    }
+}
+
+async fn trusted_roots(options: &TlsOptions) -> Result<Arc<RootCertStore>, HttpError> {
+    // Reading some 140 files takes milliseconds that the other runs should not wait for.
+    let system = ROOTS.get_or_init(|| async {
+        let loaded = tokio::task::spawn_blocking(load_roots).await;
+        Arc::new(loaded.unwrap_or_else(|_| built_in_roots()))
+    });
+    let system = Arc::clone(system.await);
+    let Some(ca) = &options.ca else { return Ok(system) };
+    let mut roots = RootCertStore::clone(&system);
+    for certificate in certificates(ca, "CA certificate")? {
+        roots.add(certificate).map_err(|error| settings("CA certificate", error))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+fn load_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "a system certificate cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 { built_in_roots() } else { roots }
+}
+
+fn built_in_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+fn build(
+    options: &TlsOptions,
+    version: HttpVersion,
+    roots: Option<Arc<RootCertStore>>,
+) -> Result<ClientConfig, HttpError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("the ring provider has suites for TLS 1.2 and 1.3");
+    let builder = match roots {
+        Some(roots) => builder.with_root_certificates(roots),
+        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::new(&provider))),
+    };
+    let mut config = match &options.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = certificates(&identity.certificate, "client certificate")?;
+            let key = PrivateKeyDer::from_pem_slice(&identity.key)
+                .map_err(|error| settings("client certificate's key", error))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| settings("client certificate", error))?
+        }
+    };
+    config.alpn_protocols = match version {
+        HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
+        HttpVersion::Http2 => vec![b"h2".to_vec()],
+    };
+    Ok(config)
+}
+
+fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| settings(what, error))?;
+    if found.is_empty() { Err(settings(what, "there is no PEM certificate in it")) } else { Ok(found) }
+}
+
+fn settings(what: &'static str, reason: impl Into<Box<dyn std::error::Error>>) -> HttpError {
+    HttpError::TlsSettings { what, reason: reason.into().to_string() }
+}
+
+/// Believes every certificate: `verify: false`. The handshake's own signatures are still checked.
+#[derive(Debug)]
+struct AnyCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyCertificate {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self { algorithms: provider.signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
