@@ -1,0 +1,74 @@
+//! `cargo xtask bench NAME`: release builds, whole processes, against the bare limit in the same run.
+//!
+//! Figures are for comparing on one machine; nothing in the tests depends on them.
+
+pub(crate) mod measure;
+
+mod engine;
+mod load;
+mod server;
+mod table;
+mod target;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Benchmark {
+    /// The command line against a bare HTTP client.
+    Engine,
+    /// Runs a second through the HTTP API, durable.
+    Server,
+}
+
+/// How to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// One JSON object a line instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Fewer rounds: a look, not a figure to quote.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// The programs that are measured.
+#[derive(Debug, Clone)]
+struct Programs {
+    testmesh: PathBuf,
+    server: PathBuf,
+    bare_client: PathBuf,
+}
+
+/// Builds what is measured, measures, prints.
+pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &Options) -> Result<(), String> {
+    let programs = build(root)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start a runtime: {error}"))?;
+    let figures = runtime.block_on(async {
+        match benchmark {
+            Benchmark::Engine => engine::run(options, &programs).await,
+            Benchmark::Server => server::run(options, &programs).await,
+        }
+    })?;
+    table::print(&figures, options.json)
+}
+
+fn build(root: &Path) -> Result<Programs, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--release", "--quiet", "-p", "testmesh", "-p", "testmesh-server", "-p", "xtask", "--bins"])
+        .status()
+        .map_err(|error| format!("start cargo: {error}"))?;
+    if !status.success() {
+        return Err("the release build failed".to_owned());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let program = |name: &str| target.join("release").join(name);
+    Ok(Programs {
+        testmesh: program("testmesh"),
+        server: program("testmesh-server"),
+        bare_client: program("bare_client"),
+    })
+}
