@@ -2,13 +2,21 @@
 //!
 //! Owns the schema `flows` and nothing else. Does not parse flows: the caller hands over what it needs to list them.
 
+mod environment_repository;
+mod flow_repository;
+mod schema;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{EnvironmentId, FlowId};
-use testmesh_shared::page::{Page, PageRequest};
+use testmesh_shared::page::{Page, PageKey, PageRequest};
+
+pub use environment_repository::environment_repository;
+pub use flow_repository::flow_repository;
+pub use schema::SCHEMA;
 use utoipa::ToSchema;
 
 /// What of a flow's text is kept beside it, so that it can be listed and searched.
@@ -202,4 +210,13 @@ pub trait EnvironmentRepository: Send + Sync {
     ) -> Result<Option<Environment>, StorageError>;
     /// Deletes it. `false`: there was none.
     async fn delete(&self, name: &str, expected: Option<u32>) -> Result<bool, StorageError>;
+}
+
+/// Makes a page of up to one item more than asked for: that one tells whether another page follows.
+fn page_of<T>(mut items: Vec<T>, page: PageRequest, key: impl Fn(&T) -> PageKey) -> Page<T> {
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(key) } else { None };
+    Page { items, next }
 }

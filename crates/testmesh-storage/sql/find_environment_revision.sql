@@ -1,0 +1,3 @@
+select revision
+from flows.environments
+where name = $1

@@ -1,0 +1,15 @@
+-- $1 part of name or description in lower case, $2 suite, $3 JSON list of tags that must all be there,
+-- $4 and $5 the last item seen, $6 how many.
+select f.id, f.name, f.description, f.suite, f.tags, f.version, f.created_at, f.updated_at
+from flows.flows f
+where f.deleted_at is null
+  and (cast($1 as text) is null or instr(f.search_text, $1) > 0)
+  and (cast($2 as text) is null or f.suite = $2)
+  and not exists (
+      select 1
+      from json_each($3) wanted
+      where not exists (select 1 from json_each(f.tags) had where had.value = wanted.value)
+  )
+  and (cast($4 as text) is null or (f.created_at, f.id) < ($4, $5))
+order by f.created_at desc, f.id desc
+limit $6

@@ -1,0 +1,13 @@
+//! The history of the schema `flows`.
+
+use testmesh_shared::db::{Migration, Schema};
+
+/// The schema `flows`: flows, their versions, environments.
+pub const SCHEMA: Schema = Schema {
+    name: "flows",
+    sqlite: &[Migration {
+        version: 1,
+        name: "create",
+        sql: include_str!("../../../migrations/flows/sqlite/0001_create.sql"),
+    }],
+};
