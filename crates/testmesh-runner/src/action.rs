@@ -202,6 +202,15 @@ impl ActionError {
 pub(crate) trait Action: Send + Sync {
     /// Its description.
     fn spec(&self) -> &'static ActionSpec;
+    /// Whether it runs nested steps or another flow. It is then told to stop ([`ActionContext::stop`]) and ends in order,
+    /// where the future of any other action is dropped.
+    fn runs_steps(&self) -> bool {
+        false
+    }
+    /// Whether waiting is what it is for, so that the default time-out of 30 s does not fit it.
+    fn waits(&self) -> bool {
+        false
+    }
     /// Does it. Dropping the future stops it for real: sockets close, children end.
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError>;
 }

@@ -2,9 +2,13 @@
 
 use crate::action::Action;
 
+mod assert;
+mod delay;
+mod log;
+
 /// Every action, in the order of the reference.
 pub(crate) fn registry() -> &'static [&'static dyn Action] {
-    &[]
+    &[&log::Log, &delay::Delay, &assert::Assert]
 }
 
 /// The action with this name or alias.

@@ -1,24 +1,43 @@
 //! Runs a flow: one step loop for the server, the command line and sub-flows.
-// SKELETON: owner E implements (engine/{run,step,attempt,…}.rs); keeps these signatures (may add fields and methods).
+//!
+//! A run is one future: nothing is spawned, so dropping it stops everything. Whatever stops a part of a run (a
+//! cancellation, a time-out, a failed branch) goes through [`stop::Stop`], which lets nested steps end in order and say
+//! how they ended. Every event leaves through [`emitter::Emitter`], which masks secrets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytestring::ByteString;
 use indexmap::IndexMap;
 use testmesh_shared::clock::Clock;
 use testmesh_shared::ids::{ExecutionId, FlowId};
 use testmesh_shared::net::Connector;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{ActionError, StepConfig};
 use crate::event::EventSink;
 use crate::files::Files;
-use crate::flow::{Flow, Step};
+use crate::flow::Flow;
 use crate::record::{ExecutionError, ExecutionStatus, Trigger};
-use crate::template::Lookup;
 use crate::value::Value;
+
+mod attempt;
+mod block;
+mod context;
+mod emitter;
+mod judge;
+mod opening;
+mod phases;
+mod resolved;
+mod run;
+mod schema;
+mod step;
+mod stop;
+mod stored;
+
+pub(crate) use block::BlockEnd;
+pub(crate) use context::{ActionContext, Stopped};
+pub(crate) use judge::check_assertions;
+pub(crate) use resolved::Resolved;
 
 /// What every run of a process shares.
 #[derive(Clone)]
@@ -64,6 +83,8 @@ pub struct RunRequest {
     pub dry_run: bool,
     /// The files it may read.
     pub files: Files,
+    /// Writes snapshots anew instead of comparing with them.
+    pub update_snapshots: bool,
     /// The trace to join (32 hex digits); none: a new one.
     pub trace_id: Option<String>,
     /// Number of the first event (2 when `execution.queued` was already told).
@@ -98,111 +119,6 @@ impl Engine {
     /// Runs a flow to its end and tells `events` everything, last of all `execution.finished`. Never panics: a panic
     /// inside ends the run as `error`. Cancelling stops the running step and runs teardown.
     pub async fn run(&self, request: RunRequest, events: Arc<dyn EventSink>, cancel: CancellationToken) -> Summary {
-        let _ = (request, events, cancel);
-        unimplemented!()
-    }
-}
-
-/// What an action sees of its step and run.
-pub(crate) struct ActionContext<'a> {
-    /// The step.
-    pub(crate) step: &'a Step,
-    // E: scope, run services (http client of the run, cookie jar …), nested-step runner, cancellation, log
-}
-
-impl ActionContext<'_> {
-    /// The step's compiled configuration.
-    pub(crate) fn config(&self) -> &StepConfig {
-        &self.step.config
-    }
-    /// The names in scope.
-    pub(crate) fn scope(&self) -> &dyn Lookup {
-        unimplemented!()
-    }
-    /// Every [`crate::action::ConfigField::Tree`] of the configuration, resolved.
-    pub(crate) fn resolve(&self) -> Result<Resolved, ActionError> {
-        unimplemented!()
-    }
-    /// Opens every socket.
-    pub(crate) fn connector(&self) -> &Connector {
-        unimplemented!()
-    }
-    /// The files the run may read.
-    pub(crate) fn files(&self) -> &Files {
-        unimplemented!()
-    }
-    /// Something the run keeps for its whole length, made when first asked for: a client pool, a cookie jar.
-    pub(crate) fn resource<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let _ = make;
-        unimplemented!()
-    }
-    /// The W3C `traceparent` for the next request of this step.
-    pub(crate) fn traceparent(&self) -> String {
-        unimplemented!()
-    }
-    /// Adds a line to the step's log (masked) and tells the listeners.
-    pub(crate) fn log(&self, level: &str, message: &str, data: Option<Value>) {
-        let _ = (level, message, data);
-        unimplemented!()
-    }
-}
-
-/// A step's configuration with every reference resolved, read by key with a precise error.
-#[derive(Debug, Clone)]
-pub(crate) struct Resolved {
-    pub(crate) fields: IndexMap<String, Value>,
-}
-
-/// Accessors: absent keys and null are `None`; a value of the wrong kind is an [`ActionError`] of kind `config` that
-/// names the key, what it takes and what it got: "`timeout` takes a duration such as `30s`, got the list [1, 2]".
-impl Resolved {
-    /// Whatever it is (null included, when it is written).
-    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
-        self.fields.get(key)
-    }
-    /// Text; numbers and booleans as their text.
-    pub(crate) fn text(&self, key: &str) -> Result<Option<ByteString>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// Text that must be there.
-    pub(crate) fn required_text(&self, key: &str) -> Result<ByteString, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// An integer; also from its text.
-    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// A boolean; also from the texts `true` and `false`.
-    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// A duration, as [`crate::flow`] reads them.
-    pub(crate) fn duration(&self, key: &str) -> Result<Option<std::time::Duration>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// A number of bytes: `10MiB`, `512KB`, a plain number.
-    pub(crate) fn size(&self, key: &str) -> Result<Option<u64>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// A list, or one value alone.
-    pub(crate) fn list(&self, key: &str) -> Result<Vec<Value>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// A map with its keys in order; empty when absent.
-    pub(crate) fn map(&self, key: &str) -> Result<IndexMap<ByteString, Value>, ActionError> {
-        let _ = key;
-        unimplemented!()
-    }
-    /// A map as a configuration of its own (`auth.basic`).
-    pub(crate) fn section(&self, key: &str) -> Result<Option<Resolved>, ActionError> {
-        let _ = key;
-        unimplemented!()
+        run::run(self, request, events, cancel).await
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! An [`Execution`] with its steps is a fold over the run's events ([`Execution::apply`]), so the recorder, the reports
 //! and the console can never disagree.
-// SKELETON: owner E implements `apply`; types are the wire format of `http-api.md`.
 
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, FlowId};
+
+use crate::event::{RunEvent, RunEventKind, StepStart};
 use utoipa::ToSchema;
 
 /// State of an execution. Once final it never changes.
@@ -270,7 +271,175 @@ pub struct LogRecord {
     pub data: Option<serde_json::Value>,
 }
 
+impl Execution {
+    /// A run that was accepted at `queued_at` and waits for a worker; the fields that a caller knows more about are its
+    /// to set.
+    pub fn queued(id: ExecutionId, flow_name: impl Into<String>, trigger: Trigger, queued_at: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            flow_id: None,
+            flow_name: flow_name.into(),
+            flow_version: None,
+            status: ExecutionStatus::Queued,
+            trigger,
+            schedule_id: None,
+            job_id: None,
+            environment: None,
+            variables: IndexMap::new(),
+            queued_at,
+            started_at: None,
+            finished_at: None,
+            duration_ms: None,
+            total_steps: 0,
+            passed_steps: 0,
+            failed_steps: 0,
+            skipped_steps: 0,
+            error: None,
+            trace_id: None,
+            runner: None,
+            definition: None,
+            steps: None,
+        }
+    }
+
+    /// Takes an event into the record. Events come in the order of their `seq`.
+    ///
+    /// A step that never said how it ended was stopped: when the run is over, it counts as cancelled.
+    pub fn apply(&mut self, event: &RunEvent) {
+        match &event.kind {
+            RunEventKind::Queued(execution) => *self = (**execution).clone(),
+            RunEventKind::Started { total_steps, trace_id, runner } => {
+                self.status = ExecutionStatus::Running;
+                self.started_at = Some(event.time);
+                self.total_steps = *total_steps;
+                self.trace_id.clone_from(trace_id);
+                self.runner.clone_from(runner);
+                self.steps.get_or_insert_default();
+            }
+            RunEventKind::StepStarted(start) => {
+                self.steps.get_or_insert_default().push(StepRecord::running(start, event.time));
+            }
+            RunEventKind::StepRetrying { ordinal, attempt, .. } => {
+                if let Some(step) = self.step_mut(*ordinal) {
+                    step.attempt = attempt.attempt + 1;
+                    step.attempts.push((**attempt).clone());
+                }
+            }
+            RunEventKind::Log { ordinal, line, .. } => {
+                if let Some(step) = self.step_mut(*ordinal) {
+                    step.logs.push(line.clone());
+                }
+            }
+            RunEventKind::StepFinished(record) | RunEventKind::StepSkipped(record) => self.settle(record),
+            RunEventKind::Finished { status, duration_ms, error } => {
+                self.status = *status;
+                self.finished_at = Some(event.time);
+                self.duration_ms = Some(*duration_ms);
+                self.error.clone_from(error);
+                for step in self.steps.iter_mut().flatten() {
+                    if matches!(step.status, StepStatus::Pending | StepStatus::Running) {
+                        step.status = StepStatus::Cancelled;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The record of the step with this ordinal. Steps are in the order of their ordinals.
+    fn step_mut(&mut self, ordinal: u32) -> Option<&mut StepRecord> {
+        let steps = self.steps.as_mut()?;
+        let place = steps.binary_search_by_key(&ordinal, |step| step.ordinal).ok()?;
+        steps.get_mut(place)
+    }
+
+    fn settle(&mut self, record: &StepRecord) {
+        if record.parent.is_none() {
+            match record.status {
+                StepStatus::Passed => self.passed_steps += 1,
+                StepStatus::Failed | StepStatus::Error => self.failed_steps += 1,
+                StepStatus::Skipped => self.skipped_steps += 1,
+                StepStatus::Pending | StepStatus::Running | StepStatus::Tolerated | StepStatus::Cancelled => {}
+            }
+        }
+        match self.step_mut(record.ordinal) {
+            Some(step) => step.clone_from(record),
+            None => self.steps.get_or_insert_default().push(record.clone()),
+        }
+    }
+}
+
+impl StepRecord {
+    /// A step that has just started.
+    pub(crate) fn running(start: &StepStart, started_at: DateTime<Utc>) -> Self {
+        Self {
+            ordinal: start.ordinal,
+            id: start.id.clone(),
+            name: start.name.clone(),
+            action: start.action.clone(),
+            phase: start.phase,
+            parent: start.parent,
+            iteration: start.iteration,
+            line: start.line,
+            status: StepStatus::Running,
+            skip_reason: None,
+            attempt: 1,
+            attempts: Vec::new(),
+            started_at,
+            duration_ms: 0,
+            request: None,
+            response: None,
+            assertions: Vec::new(),
+            outputs: IndexMap::new(),
+            logs: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+impl ErrorKind {
+    /// The word for it: `timeout`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Connection => "connection",
+            ErrorKind::Protocol => "protocol",
+            ErrorKind::Assertion => "assertion",
+            ErrorKind::Config => "config",
+            ErrorKind::Expression => "expression",
+            ErrorKind::Policy => "policy",
+            ErrorKind::Internal => "internal",
+        }
+    }
+}
+
+impl StepStatus {
+    /// Whether it keeps the flow from passing.
+    pub fn is_failure(self) -> bool {
+        match self {
+            StepStatus::Failed | StepStatus::Error => true,
+            StepStatus::Pending
+            | StepStatus::Running
+            | StepStatus::Passed
+            | StepStatus::Skipped
+            | StepStatus::Tolerated
+            | StepStatus::Cancelled => false,
+        }
+    }
+}
+
 impl ExecutionStatus {
+    /// The word for it: `passed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ExecutionStatus::Queued => "queued",
+            ExecutionStatus::Running => "running",
+            ExecutionStatus::Passed => "passed",
+            ExecutionStatus::Failed => "failed",
+            ExecutionStatus::Error => "error",
+            ExecutionStatus::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether it never changes again.
     pub fn is_final(self) -> bool {
         match self {
