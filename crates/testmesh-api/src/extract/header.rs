@@ -1,0 +1,51 @@
+//! Request headers that carry a value of their own.
+
+use axum::http::HeaderMap;
+
+use crate::problem::Problem;
+
+/// The value of `name` as text; given at most once.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::invalid(format!("the header `{name}` is given more than once")));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(Problem::invalid(format!("the header `{name}` must be visible ASCII"))),
+    }
+}
+
+/// The caller's `Idempotency-Key`: 1 to 255 visible ASCII characters.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(key) = text(headers, "idempotency-key")? else { return Ok(None) };
+    if (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Some(key));
+    }
+    Err(Problem::invalid("the header `idempotency-key` must have 1 to 255 visible ASCII characters"))
+}
+
+/// The `Last-Event-ID` a stream goes on after; 0 when there is none.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Problem> {
+    match text(headers, "last-event-id")? {
+        None | Some("") => Ok(0),
+        Some(text) => {
+            text.parse().map_err(|_| Problem::invalid("the header `last-event-id` must be the number of an event"))
+        }
+    }
+}
+
+/// The trace that a `traceparent` header (W3C Trace Context) names; a malformed one is ignored, as its specification
+/// asks.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let usable = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16);
+    let zero = trace.bytes().all(|byte| byte == b'0');
+    (usable && !zero).then(|| trace.to_owned())
+}

@@ -1,0 +1,34 @@
+//! `POST /api/v1/flows/validate`.
+
+use axum::Json;
+use serde::Serialize;
+use testmesh_runner::diagnostic::Diagnostic;
+use utoipa::ToSchema;
+
+use crate::definition;
+use crate::extract::body::{Body, FlowText};
+use crate::problem::Problem;
+
+/// What the checks found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Validation {
+    /// Whether the flow could be stored and run: none of the findings is an error.
+    valid: bool,
+    /// Every finding, warnings included.
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a flow as storing it would, and stores nothing.
+#[utoipa::path(
+    post, path = "/api/v1/flows/validate", operation_id = "validate_flow", tag = "flows",
+    request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
+        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
+        (FlowText = "application/json"),
+    )),
+    responses((status = 200, description = "What the checks found.", body = Validation)),
+    security(("bearer" = ["read"])),
+)]
+pub(crate) async fn validate(body: Body) -> Result<Json<Validation>, Problem> {
+    let checked = definition::check(body.flow_text()?).await?;
+    Ok(Json(Validation { valid: checked.header.is_some(), diagnostics: checked.diagnostics }))
+}

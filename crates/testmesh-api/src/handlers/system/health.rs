@@ -1,0 +1,62 @@
+//! `GET /health`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use indexmap::IndexMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::readyz;
+use crate::handlers::Cx;
+
+/// How the server does.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// Healthy when every check is `ok`.
+    status: HealthStatus,
+    /// The server's version.
+    version: &'static str,
+    /// Each part it needs.
+    checks: IndexMap<&'static str, CheckStatus>,
+}
+
+/// The sum of the checks.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HealthStatus {
+    /// Every check is `ok`.
+    Healthy,
+    /// At least one is not.
+    Degraded,
+}
+
+/// One check.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CheckStatus {
+    /// It answers.
+    Ok,
+    /// It does not.
+    Failing,
+}
+
+/// The same as `/readyz`, for programs.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "system",
+    responses(
+        (status = 200, description = "It can serve.", body = Health),
+        (status = 503, description = "It cannot, or is stopping.", body = Health),
+    ),
+    security(("bearer" = ["read"])),
+)]
+pub(crate) async fn health(State(app): Cx) -> (StatusCode, Json<Health>) {
+    let outcomes = readyz::check(&app).await;
+    let code = readyz::status(&outcomes);
+    let status = if code == StatusCode::OK { HealthStatus::Healthy } else { HealthStatus::Degraded };
+    let checks = outcomes
+        .into_iter()
+        .map(|(name, holds)| (name, if holds { CheckStatus::Ok } else { CheckStatus::Failing }))
+        .collect();
+    (code, Json(Health { status, version: env!("CARGO_PKG_VERSION"), checks }))
+}

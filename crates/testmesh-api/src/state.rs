@@ -1,0 +1,131 @@
+//! What the handlers work with: the domains' traits, the access rules, the limits.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use testmesh_runner::executor::Executor;
+use testmesh_runner::repository::ExecutionRepository;
+use testmesh_shared::clock::Clock;
+use testmesh_storage::{EnvironmentRepository, FlowRepository};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::tokens::Tokens;
+use crate::meters::Metrics;
+use crate::problem::Problem;
+use crate::table::RouteTable;
+
+/// Everything the routes need from outside.
+pub struct ApiState {
+    /// Stored flows.
+    pub flows: Arc<dyn FlowRepository>,
+    /// Stored environments.
+    pub environments: Arc<dyn EnvironmentRepository>,
+    /// Runs flows.
+    pub executor: Arc<dyn Executor>,
+    /// What runs left behind.
+    pub executions: Arc<dyn ExecutionRepository>,
+    /// Where stamps and ids come from.
+    pub clock: Arc<dyn Clock>,
+    /// Who may call.
+    pub access: Access,
+    /// What `/readyz` asks.
+    pub checks: Vec<Check>,
+    /// Bounds on what one caller can take.
+    pub limits: Limits,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Fires when the server starts to stop: `/readyz` answers 503 from then on.
+    pub stopping: CancellationToken,
+    /// Fires when nothing more will happen: open event streams end.
+    pub closing: CancellationToken,
+}
+
+/// Who may call the server.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Known tokens. None: everyone who reaches the (loopback) listener may do everything.
+    pub tokens: Option<Arc<Tokens>>,
+    /// Origins of other pages that may call from a browser, such as `https://tests.example.com`.
+    pub origins: Vec<String>,
+}
+
+/// Bounds on what one caller can take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a request body (default 4 MiB).
+    pub body_bytes: usize,
+    /// Time for a request body to arrive (default 30 s).
+    pub body_time: Duration,
+    /// Event streams open at once, SSE and WebSocket together (default 100).
+    pub streams: usize,
+    /// The longest `?wait=` (default 120 s).
+    pub wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 4 << 20, body_time: Duration::from_secs(30), streams: 100, wait: Duration::from_secs(120) }
+    }
+}
+
+/// One part that must answer for this replica to be ready.
+#[derive(Clone)]
+pub struct Check {
+    /// Its name in the answer, such as `flows_database`.
+    pub name: &'static str,
+    probe: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+}
+
+impl Check {
+    /// A check that asks `probe`. What it says on failure goes to the log, not to the caller.
+    pub fn new<F, R>(name: &'static str, probe: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        Self { name, probe: Arc::new(move || Box::pin(probe())) }
+    }
+
+    /// Asks, for at most two seconds.
+    pub(crate) async fn holds(&self) -> bool {
+        let answer = tokio::time::timeout(Duration::from_secs(2), (self.probe)()).await;
+        let trouble = match answer {
+            Ok(Ok(())) => return true,
+            Ok(Err(trouble)) => trouble,
+            Err(_) => "no answer within 2 s".to_owned(),
+        };
+        tracing::warn!(check = self.name, trouble, "readiness check failed");
+        false
+    }
+}
+
+/// What a handler is given: the state and what was made of it at start.
+pub(crate) struct App {
+    pub(crate) state: ApiState,
+    pub(crate) table: RouteTable,
+    pub(crate) openapi: bytes::Bytes,
+    streams: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(state: ApiState, table: RouteTable, openapi: bytes::Bytes) -> Self {
+        let streams = Arc::new(Semaphore::new(state.limits.streams));
+        Self { state, table, openapi, streams }
+    }
+
+    /// A place among the event streams; it is given back when the permit is dropped.
+    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::too_many_streams(self.state.limits.streams))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = ApiState;
+
+    fn deref(&self) -> &ApiState {
+        &self.state
+    }
+}
