@@ -1,10 +1,29 @@
 //! A flow, compiled: everything that can be decided from its text is decided here, once.
-// SKELETON: owner L2 implements parsing in flow/{yaml,decode,check,schema,format,…}.rs; keeps the model.
+
+mod assertion;
+mod check;
+mod config;
+mod decode;
+mod facts;
+mod findings;
+mod kinds;
+mod lint;
+mod offsets;
+mod policy;
+mod reader;
+mod scalar;
+mod source;
+mod step;
+mod suggest;
+mod text;
+mod yaml;
 
 use std::time::Duration;
 
-use crate::action::StepConfig;
-use crate::diagnostic::Diagnostic;
+use self::findings::Findings;
+use self::source::Span;
+use crate::action::{ConfigField, StepConfig};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Expr;
 use crate::path::ResultPath;
 use crate::template::{Template, Tree};
@@ -280,12 +299,59 @@ impl Parsed {
 impl Flow {
     /// Compiles every document of a flow file and reports every mistake in one go. Never panics, whatever the text.
     pub fn parse(text: &str, options: &ParseOptions) -> Parsed {
-        let _ = (text, options);
-        unimplemented!()
+        let mut findings = Findings::new(text);
+        let limit = options.limits.file_bytes;
+        if text.len() > limit {
+            let message = format!("the file has {} bytes, more than {limit}", text.len());
+            let help = "split it into several files".to_owned();
+            findings.error(Code::LimitExceeded, Span::new(0, 0), message).help(help);
+            return Parsed { flows: Vec::new(), diagnostics: findings.into_sorted() };
+        }
+        let documents = yaml::documents(text, options.limits.string_bytes, &mut findings);
+        if documents.is_empty() && findings.len() == 0 {
+            let help = "write a map with `name` and `steps`; `testmesh init` makes a flow to begin with".to_owned();
+            findings.error(Code::EmptyFile, Span::new(0, 0), "the file holds no flow").help(help);
+        }
+        let broken = findings.any_error_since(0);
+        let flows = documents.iter().filter_map(|document| decode::flow(document, options, &mut findings)).collect();
+        Parsed { flows: if broken { Vec::new() } else { flows }, diagnostics: findings.into_sorted() }
+    }
+
+    /// Like [`Flow::parse`] for bytes that may be anything.
+    pub fn parse_bytes(bytes: &[u8], options: &ParseOptions) -> Parsed {
+        let error = match std::str::from_utf8(bytes) {
+            Ok(text) => return Self::parse(text, options),
+            Err(error) => error,
+        };
+        let valid = &bytes[..error.valid_up_to()];
+        let text = String::from_utf8_lossy(valid);
+        let mut findings = Findings::new(&text);
+        let help = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it looks like UTF-16; save it as UTF-8",
+            _ => "save it as UTF-8",
+        };
+        let message = format!("the file is not UTF-8 text: byte {} is not part of a character", valid.len());
+        findings.error(Code::NotUtf8, Span::new(text.len(), text.len()), message).help(help.to_owned());
+        Parsed { flows: Vec::new(), diagnostics: findings.into_sorted() }
     }
 
     /// How many steps it has, nested ones included.
     pub fn step_count(&self) -> usize {
-        unimplemented!()
+        [&self.setup, &self.steps, &self.teardown].into_iter().map(|steps| count(steps)).sum()
     }
+}
+
+fn count(steps: &[Step]) -> usize {
+    let nested = |step: &Step| {
+        let configured = step.config.fields.iter().map(|(_, field)| match field {
+            ConfigField::Steps(steps) => count(steps),
+            ConfigField::Tree(_) | ConfigField::Expression(_) | ConfigField::Assertions(_) => 0,
+        });
+        let handled = match &step.on_error {
+            OnError::Handle { steps, .. } => count(steps),
+            OnError::Fail | OnError::Continue => 0,
+        };
+        1 + configured.sum::<usize>() + handled
+    };
+    steps.iter().map(nested).sum()
 }

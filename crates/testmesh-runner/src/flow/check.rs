@@ -1,0 +1,210 @@
+//! Checks every reference of a flow against what is defined where it stands.
+//!
+//! A name that only a later step defines, and a name that is probably a misspelling, are errors. Any other unknown name
+//! is a warning: `--var`, an environment or the caller may define it.
+
+use std::collections::{HashMap, HashSet};
+
+use super::ParseOptions;
+use super::facts::{Definer, Definition, Fact, Names, Use};
+use super::findings::Findings;
+use super::suggest;
+use crate::builtins::Builtins;
+use crate::diagnostic::Code;
+
+/// Roots that hold names of one kind.
+const ROOTS: &[&str] = &["env", "vars", "secrets", "input", "inputs", "steps", "data", "row"];
+
+/// What is known everywhere in the flow.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Names of `env`.
+    pub(crate) env: Vec<String>,
+    /// Declared inputs.
+    pub(crate) inputs: Vec<String>,
+    /// Columns of rows written in the flow.
+    pub(crate) rows: Vec<String>,
+    /// Whether names like `BASE_URL` may come from an `env_file`.
+    pub(crate) anything: bool,
+    /// Whether any name may come from a file of rows.
+    pub(crate) any_row: bool,
+}
+
+/// Reports what is wrong with the references.
+pub(crate) fn references(facts: &[Fact], known: &Known, options: &ParseOptions, findings: &mut Findings<'_>) {
+    let mut later: HashMap<&str, Vec<&Definition>> = HashMap::new();
+    for fact in facts {
+        if let Fact::Define(definition) = fact {
+            later.entry(&definition.name).or_default().push(definition);
+        }
+    }
+    let mut check = Check {
+        known,
+        options,
+        everywhere: known
+            .env
+            .iter()
+            .chain(&known.inputs)
+            .chain(&known.rows)
+            .chain(&options.known_names)
+            .map(String::as_str)
+            .chain(Builtins::names().iter().copied())
+            .chain(ROOTS.iter().copied())
+            .collect(),
+        later,
+        defined: HashMap::new(),
+        frames: Vec::new(),
+        findings,
+    };
+    for fact in facts {
+        match fact {
+            Fact::Define(definition) => check.define(definition),
+            Fact::Open(names) => check.frames.push(names),
+            Fact::Close => {
+                check.frames.pop();
+            }
+            Fact::Use(used) => check.check(used),
+        }
+    }
+}
+
+struct Check<'c, 'f, 't> {
+    known: &'c Known,
+    options: &'c ParseOptions,
+    everywhere: HashSet<&'c str>,
+    /// Every definition of a name, early or late.
+    later: HashMap<&'c str, Vec<&'c Definition>>,
+    /// What is defined so far; of a step, what its result holds.
+    defined: HashMap<&'c str, Option<&'c Names>>,
+    frames: Vec<&'c Names>,
+    findings: &'f mut Findings<'t>,
+}
+
+impl<'c> Check<'c, '_, '_> {
+    fn define(&mut self, definition: &'c Definition) {
+        let keys = match &definition.by {
+            Definer::Step(keys) => Some(keys),
+            Definer::Output { .. } => None,
+        };
+        self.defined.insert(&definition.name, keys);
+    }
+
+    fn check(&mut self, used: &'c Use) {
+        let name = used.root.as_str();
+        if used.optional || name == "$" || self.frames.iter().any(|frame| frame.may_have(name)) {
+            return;
+        }
+        if let Some(keys) = self.defined.get(name).copied() {
+            if let (Some(keys), Some(key)) = (keys, used.keys.first()) {
+                self.check_key(used, keys, key);
+            }
+            return;
+        }
+        if self.everywhere.contains(name) {
+            self.check_root(used);
+            return;
+        }
+        if let Some(definitions) = self.later.get(name) {
+            let definition = definitions[0];
+            self.too_early(used, definition);
+            return;
+        }
+        self.unknown(used, name);
+    }
+
+    /// `steps.<id>` and `input.<name>` name what must be there.
+    fn check_root(&mut self, used: &'c Use) {
+        let Some(key) = used.keys.first().map(String::as_str) else { return };
+        match used.root.as_str() {
+            "steps" => {
+                let known = self.defined.get(key).copied().flatten();
+                if let Some(keys) = known {
+                    if let Some(result_key) = used.keys.get(1) {
+                        self.check_key(used, keys, result_key);
+                    }
+                    return;
+                }
+                if let Some(definition) = self.later.get(key).and_then(|all| all.iter().find(|d| is_step(d))) {
+                    let definition = *definition;
+                    self.too_early(used, definition);
+                    return;
+                }
+                let ids = self.defined.iter().filter(|(_, keys)| keys.is_some()).map(|(id, _)| *id);
+                let near = suggest::near(key, ids);
+                self.report_error(used, format!("no step before this one has the id `{key}`"), &near);
+            }
+            "input" | "inputs" if !self.known.inputs.is_empty() => {
+                if !self.known.inputs.iter().any(|input| input == key) {
+                    let near = suggest::near(key, self.known.inputs.iter().map(String::as_str));
+                    self.report_error(used, format!("the flow declares no input `{key}`"), &near);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A key of a step's result that is probably misspelt.
+    fn check_key(&mut self, used: &Use, keys: &Names, key: &str) {
+        if keys.may_have(key) {
+            return;
+        }
+        let near = suggest::near(key, keys.names.iter().map(String::as_str));
+        if !near.is_empty() {
+            let message = format!("`{}` has no output or result key `{key}`", used.root);
+            self.report_error(used, message, &near);
+        }
+    }
+
+    fn too_early(&mut self, used: &Use, definition: &Definition) {
+        let message = format!("`{}` is used before it is defined", written(used));
+        let line = definition.line;
+        let help = match &definition.by {
+            Definer::Step(_) => format!("the step `{}` on line {line} runs later, or is this one", definition.name),
+            Definer::Output { step } => format!("the step `{step}` on line {line} defines it; use it in a later step"),
+        };
+        self.findings.error(Code::ReferenceBeforeDefinition, used.span, message).help(help);
+    }
+
+    fn unknown(&mut self, used: &Use, name: &str) {
+        if self.known.any_row {
+            return;
+        }
+        let capitals = !name.chars().any(char::is_lowercase);
+        let near = self.near(name);
+        if !capitals && !near.is_empty() {
+            self.report_error(used, format!("`{name}` is not defined"), &near);
+            return;
+        }
+        if capitals && self.known.anything {
+            return;
+        }
+        let message = format!("`{name}` is not defined in this file");
+        let help = match suggest::did_you_mean(&near) {
+            Some(question) => format!("{question} Otherwise give it with `--var`, an environment or `env_file`"),
+            None => "give it with `--var`, an environment or `env_file`".to_owned(),
+        };
+        self.findings.warning(Code::UndefinedReference, used.span, message).help(help);
+    }
+
+    /// Names that were probably meant: those known here, at most two edits away.
+    fn near(&self, name: &str) -> Vec<&'c str> {
+        let framed = self.frames.iter().flat_map(|frame| frame.names.iter().map(String::as_str));
+        let own = self.options.known_names.iter().map(String::as_str);
+        let candidates = self.defined.keys().copied().chain(self.everywhere.iter().copied()).chain(framed).chain(own);
+        let mut near = suggest::near(name, candidates);
+        near.retain(|candidate| strsim::osa_distance(name, candidate) <= 2);
+        near
+    }
+
+    fn report_error(&mut self, used: &Use, message: String, near: &[&str]) {
+        self.findings.error(Code::UndefinedReference, used.span, message).help(suggest::did_you_mean(near));
+    }
+}
+
+fn is_step(definition: &Definition) -> bool {
+    matches!(definition.by, Definer::Step(_))
+}
+
+fn written(used: &Use) -> String {
+    std::iter::once(&used.root).chain(&used.keys).map(String::as_str).collect::<Vec<_>>().join(".")
+}

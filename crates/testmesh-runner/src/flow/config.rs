@@ -1,0 +1,243 @@
+//! Checks a step's `config` against its action's description and compiles it, whatever the action is.
+
+use super::facts::{Fact, Names};
+use super::kinds;
+use super::reader::{Decoder, Section, key_help, place};
+use super::source::Span;
+use super::text;
+use super::yaml::{Entry, Node, NodeKind};
+use crate::action::{ActionSpec, ConfigField, Field, Kind, StepConfig};
+use crate::diagnostic::Code;
+use crate::template::{Template, Tree};
+use crate::value::Value;
+
+/// Keys that belong beside `config`, not into it.
+const STEP_ONLY: &[&str] = &["retry", "poll"];
+
+impl<'t> Decoder<'t, '_> {
+    /// Compiles `config`. What is missing is reported at `action`.
+    pub(crate) fn config(
+        &mut self,
+        spec: &'static ActionSpec,
+        entry: Option<&Entry<'t>>,
+        id: &str,
+        action: Option<Span>,
+    ) -> StepConfig {
+        let what = "this action's `config`";
+        let section = entry.and_then(|entry| self.section(entry, what)).unwrap_or(Section { entries: &[], what });
+        if entry.is_some_and(|entry| !entry.value.is_null() && entry.value.entries().is_none()) {
+            return StepConfig::default();
+        }
+        self.secrets_in(section.entries);
+        self.missing(spec.config, &section, entry.map(|entry| entry.key_span).or(action), spec.name);
+        let matched = self.matched(spec.config, spec.open_config, &section);
+        self.compile(spec, &section, &matched, id)
+    }
+
+    /// Compiles each entry: plain values first, then what sees the outcome of nested steps, in the order written.
+    fn compile(
+        &mut self,
+        spec: &'static ActionSpec,
+        section: &Section<'_, 't>,
+        matched: &[(&Entry<'t>, Option<&'static Field>)],
+        id: &str,
+    ) -> StepConfig {
+        let order = |kind: Option<Kind>| match kind {
+            Some(Kind::Steps) => 1,
+            // A loop's condition is evaluated after its steps, a branch's before.
+            Some(Kind::Expression | Kind::Assertions) if spec.name != "condition" => 2,
+            _ => 0,
+        };
+        let mut fields: Vec<Option<(String, ConfigField)>> = matched.iter().map(|_| None).collect();
+        for pass in 0..=2 {
+            for (slot, (entry, field)) in fields.iter_mut().zip(matched) {
+                let kind = field.map(|field| kinds::pick(field.kind, &entry.value));
+                if order(kind) != pass {
+                    continue;
+                }
+                let name = field.map_or(&*entry.key, |field| field.name);
+                let compiled = match kind {
+                    None => ConfigField::Tree(self.tree(&entry.value)),
+                    Some(Kind::Expression) => match self.with_names(Self::outcome(spec), |d| d.expression_of(entry)) {
+                        Some(expression) => ConfigField::Expression(expression),
+                        None => continue,
+                    },
+                    Some(Kind::Assertions) => {
+                        let names = Self::asserted(section, spec);
+                        ConfigField::Assertions(self.with_names(names, |d| d.assertions(Some(entry))))
+                    }
+                    Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, section, id)),
+                    Some(kind) => ConfigField::Tree(self.value(kind, name, &entry.value, place(entry))),
+                };
+                *slot = Some((name.to_owned(), compiled));
+            }
+        }
+        StepConfig { fields: fields.into_iter().flatten().collect() }
+    }
+
+    /// Pairs entries with the fields they mean; unknown ones are reported and left out.
+    fn matched<'n>(
+        &mut self,
+        fields: &'static [Field],
+        open: bool,
+        section: &Section<'n, 't>,
+    ) -> Vec<(&'n Entry<'t>, Option<&'static Field>)> {
+        let mut matched: Vec<(&Entry<'t>, Option<&'static Field>)> = Vec::new();
+        for entry in section.entries {
+            let field = fields.iter().find(|field| field.name == entry.key || field.aliases.contains(&&*entry.key));
+            match field {
+                Some(field) => {
+                    let twin = matched.iter().find(|(_, other)| other.is_some_and(|other| other.name == field.name));
+                    if let Some((twin, _)) = twin {
+                        let message = format!("`{}` and `{}` are the same key", twin.key, entry.key);
+                        self.findings
+                            .error(Code::DuplicateKey, entry.key_span, message)
+                            .help("keep one of them".to_owned());
+                    } else {
+                        matched.push((entry, Some(field)));
+                    }
+                }
+                None if open => matched.push((entry, None)),
+                None => self.unknown_field(fields, section.what, entry),
+            }
+        }
+        matched
+    }
+
+    fn unknown_field(&mut self, fields: &'static [Field], what: &str, entry: &Entry<'t>) {
+        let key = &entry.key;
+        let message = format!("`{key}` means nothing in {what} and is ignored");
+        let help = if STEP_ONLY.contains(&&**key) {
+            Some(format!("move `{key}` to the step itself, beside `config`"))
+        } else {
+            let known: Vec<&str> = fields
+                .iter()
+                .flat_map(|field| std::iter::once(field.name).chain(field.aliases.iter().copied()))
+                .collect();
+            key_help(key, &known)
+        };
+        self.findings.warning(Code::UnknownKey, entry.key_span, message).help(help);
+    }
+
+    fn missing(&mut self, fields: &'static [Field], section: &Section<'_, 't>, at: Option<Span>, owner: &str) {
+        for field in fields.iter().filter(|field| field.required) {
+            let mut spellings = vec![field.name];
+            spellings.extend(field.aliases);
+            let there = section.any(&spellings);
+            if there.is_some_and(|entry| !entry.value.is_null() || matches!(field.kind, Kind::Any)) {
+                continue;
+            }
+            let span = there.map(|entry| entry.key_span).or(at).unwrap_or(Span::new(0, 0));
+            let message = format!("`{owner}` needs `{}`", field.name);
+            let help = format!("`{}`: {}", field.name, field.doc);
+            self.findings.error(Code::MissingKey, span, message).help(help);
+        }
+    }
+
+    /// Compiles a value of a kind that is no expression, assertion or step.
+    pub(crate) fn value(&mut self, kind: Kind, name: &str, node: &Node<'t>, span: Span) -> Tree {
+        if kinds::is_reference(node) || node.is_null() {
+            return self.tree(node);
+        }
+        match (kinds::pick(kind, node), &node.kind) {
+            (Kind::Text, NodeKind::Scalar(scalar)) if scalar.literal != super::scalar::Literal::Text => {
+                Tree::Const(Value::Text((&*scalar.text).into()))
+            }
+            (Kind::List(item), NodeKind::List(items)) => {
+                text::list(items.iter().map(|node| self.value(*item, name, node, node.span)).collect())
+            }
+            (Kind::List(item), _) => text::list(vec![self.value(*item, name, node, span)]),
+            (Kind::Map(item), NodeKind::Map(entries)) => text::map(
+                entries
+                    .iter()
+                    .map(|entry| (self.key(entry), self.value(*item, &entry.key, &entry.value, place(entry))))
+                    .collect(),
+            ),
+            (Kind::Object(fields), NodeKind::Map(entries)) => self.object(fields, name, entries, span),
+            (kind, _) => {
+                self.literal(kind, name, node, span);
+                self.tree(node)
+            }
+        }
+    }
+
+    fn object(&mut self, fields: &'static [Field], name: &str, entries: &[Entry<'t>], span: Span) -> Tree {
+        let section = Section { entries, what: "this part of `config`" };
+        self.missing(fields, &section, Some(span), name);
+        let compiled: Vec<(Template, Tree)> = self
+            .matched(fields, false, &section)
+            .into_iter()
+            .filter_map(|(entry, field)| {
+                let field = field?;
+                let tree = self.value(field.kind, field.name, &entry.value, place(entry));
+                Some((text::literal_key(field.name), tree))
+            })
+            .collect();
+        text::map(compiled)
+    }
+
+    /// Reports a literal that its kind does not take.
+    fn literal(&mut self, kind: Kind, name: &str, node: &Node<'t>, span: Span) {
+        match kinds::check(kind, node) {
+            Ok(()) => {}
+            Err(kinds::Mismatch { code, problem, help }) => {
+                let message = match code {
+                    Code::WrongType => format!("`{name}` takes {problem}, not {}", node.described()),
+                    _ => format!("`{name}` {problem}"),
+                };
+                self.findings.error(code, span, message).help(help);
+            }
+        }
+    }
+
+    /// Nested steps, which see the loop's variables.
+    fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
+        let mut names: Vec<String> = ["item", "index", "iteration", "attempt"].map(str::to_owned).to_vec();
+        for key in ["item_name", "index_name", "as"] {
+            names.extend(section.entry(key).and_then(|entry| entry.value.text()).map(str::to_owned));
+        }
+        self.depth += 1;
+        let steps = self.with_names(Names { names, open: false }, |d| d.steps(entry, Some(id)));
+        self.depth -= 1;
+        steps
+    }
+
+    /// Does something while more names are known.
+    fn with_names<T>(&mut self, names: Names, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.facts.push(Fact::Open(names));
+        let outcome = act(self);
+        self.facts.push(Fact::Close);
+        outcome
+    }
+
+    /// What an expression in the configuration sees: the outcome of what the action did.
+    fn outcome(spec: &'static ActionSpec) -> Names {
+        let mut names: Vec<String> = super::step::RESULT_ROOTS.iter().map(|name| (*name).to_owned()).collect();
+        names.extend(spec.result.iter().map(|field| field.name.to_owned()));
+        Names { names, open: spec.open_result }
+    }
+
+    /// What assertions in the configuration see: the keys of `data`, which may be any when it is a reference.
+    fn asserted(section: &Section<'_, 't>, spec: &'static ActionSpec) -> Names {
+        let mut names = Self::outcome(spec);
+        let data = section.any(&["data", "input"]);
+        names.open = data.is_some_and(|data| data.value.entries().is_none());
+        if let Some(entries) = data.and_then(|data| data.value.entries()) {
+            names.names.extend(entries.iter().map(|entry| entry.key.to_string()));
+        }
+        names
+    }
+
+    /// The configuration of an action that is not here: only its references are looked at.
+    pub(crate) fn unchecked_config(&mut self, action: &str, entry: &Entry<'t>) {
+        for entry in entry.value.entries().unwrap_or_default() {
+            if STEP_ONLY.contains(&&*entry.key) {
+                self.unknown_field(&[], "this action's `config`", entry);
+            }
+        }
+        self.secrets_in(entry.value.entries().unwrap_or_default());
+        // A mock's templates are resolved when a request arrives, and of an unknown action nothing is known.
+        let lazy = action.starts_with("mock_server") || !super::step::planned(action);
+        self.with_names(Names { names: Vec::new(), open: lazy }, |d| d.tree(&entry.value));
+    }
+}

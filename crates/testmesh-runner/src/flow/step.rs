@@ -1,0 +1,299 @@
+//! Decodes steps: ids, action, outputs, timeouts, and what is known to the steps after them.
+
+use super::facts::{Definer, Definition, Fact, Names};
+use super::reader::{Decoder, Section, place};
+use super::source::Span;
+use super::suggest;
+use super::yaml::{Entry, Node, NodeKind};
+use super::{Output, OutputSource, Step};
+use crate::action::{ActionSpec, Kind, StepConfig};
+use crate::actions;
+use crate::diagnostic::Code;
+
+/// The keys of a step.
+pub(crate) const STEP_KEYS: &[&str] = &[
+    "id",
+    "action",
+    "name",
+    "description",
+    "config",
+    "assert",
+    "assert_any",
+    "assert_none",
+    "output",
+    "when",
+    "retry",
+    "poll",
+    "timeout",
+    "on_error",
+    "disabled",
+];
+
+/// How long an attempt of an action may take unless the step says otherwise.
+pub(crate) const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Actions that wait or run other steps for as long as they are told to.
+const UNTIMED: &[&str] = &["condition", "delay", "for_each", "parallel", "run_flow", "wait_for", "wait_until"];
+
+/// Names in an assertion that mean the step at hand.
+pub(crate) const RESULT_ROOTS: &[&str] =
+    &["result", "response", "error", "attempt", "attempts", "duration_ms", "iteration"];
+
+/// What is known of a step's action.
+#[derive(Clone, Copy)]
+pub(crate) enum Known<'n> {
+    /// It is here.
+    Here(&'static ActionSpec),
+    /// It is not (a later release's, or none at all): nothing is known of its configuration and result.
+    Not(&'n str),
+}
+
+impl<'t> Decoder<'t, '_> {
+    /// A list of steps: a phase, or (with the `parent`'s id) nested ones.
+    pub(crate) fn steps(&mut self, entry: &Entry<'t>, parent: Option<&str>) -> Vec<Step> {
+        if matches!(entry.value.kind, NodeKind::Scalar(_)) && !entry.value.is_null() {
+            self.wrong_type(entry, "a list of steps").help(None);
+            return Vec::new();
+        }
+        if self.depth > self.options.limits.nesting {
+            let message = format!("steps nest deeper than {}", self.options.limits.nesting);
+            let help = "move the inner steps to a flow of their own and use `run_flow`".to_owned();
+            self.findings.error(Code::LimitExceeded, entry.key_span, message).help(help);
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        for (index, item) in Self::items(entry).iter().enumerate() {
+            let fallback = format!("{}_{}", parent.unwrap_or(self.phase.name), index + 1);
+            steps.extend(self.step(item, fallback));
+            self.n_steps += 1;
+            if self.n_steps == self.options.limits.steps + 1 {
+                let message = format!("the flow has more than {} steps", self.options.limits.steps);
+                let help = "split it into several flows".to_owned();
+                self.findings.error(Code::LimitExceeded, item.span, message).help(help);
+            }
+            if self.n_steps > self.options.limits.steps {
+                break;
+            }
+        }
+        steps
+    }
+
+    fn step(&mut self, node: &Node<'t>, fallback: String) -> Option<Step> {
+        let Some(entries) = node.entries() else {
+            let help = "write `- action: …` with its `config` below".to_owned();
+            self.findings
+                .error(Code::WrongType, node.span, format!("a step is a map, not {}", node.described()))
+                .help(help);
+            return None;
+        };
+        let section = Section { entries, what: "a step" };
+        self.unknown_keys(&section, STEP_KEYS);
+        let line = self.findings.source.line(node.span.start);
+        let id = self.step_id(&section, fallback, line);
+        let known = self.action(&section, node.span);
+        let name = section.set("name").and_then(|entry| self.template_of(entry));
+        let description = self.text(&section, "description");
+        let when = section.set("when").and_then(|entry| self.expression_of(entry));
+        let config = self.step_config(&section, known, &id);
+        let own = self.define(&section, known, &id, line);
+        self.facts.push(Fact::Open(own));
+        let assert = self.assertions(section.entry("assert"));
+        let assert_any = self.assertions(section.entry("assert_any"));
+        let assert_none = self.negated_assertions(section.entry("assert_none"));
+        let output = self.outputs(&section);
+        let retry = section.set("retry").and_then(|entry| self.retry(entry));
+        let poll = section.set("poll").and_then(|entry| self.poll(entry));
+        let on_error = self.on_error(&section, &id);
+        self.facts.push(Fact::Close);
+        self.findings_of_action(&section, known);
+        let timeout = self.step_timeout(&section, known);
+        let disabled = self.boolean(&section, "disabled").unwrap_or(false);
+        let Known::Here(spec) = known else { return None };
+        Some(Step {
+            id,
+            action: spec.name,
+            name,
+            description,
+            config,
+            assert,
+            assert_any,
+            assert_none,
+            output,
+            when,
+            retry,
+            poll,
+            timeout,
+            on_error,
+            disabled,
+            line,
+        })
+    }
+
+    fn step_id(&mut self, section: &Section<'_, 't>, fallback: String, line: u32) -> String {
+        let Some(entry) = section.set("id") else {
+            let mut id = fallback;
+            while self.phase.ids.contains_key(&id) {
+                id.push('_');
+            }
+            self.phase.ids.insert(id.clone(), line);
+            return id;
+        };
+        let Some(id) = self.text(section, "id") else { return fallback };
+        let shaped = id.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && id.chars().all(|next| next.is_ascii_alphanumeric() || next == '_' || next == '-');
+        if !shaped {
+            let message = format!("`{id}` is not an id");
+            let help = "an id is a letter or `_`, then letters, digits, `_` or `-`".to_owned();
+            self.findings.error(Code::BadId, place(entry), message).help(help);
+        }
+        if let Some(first) = self.phase.ids.get(&id) {
+            let message = format!("the id `{id}` is taken by the step on line {first}");
+            let help = "ids are unique within `setup`, `steps` and `teardown`, nested steps included".to_owned();
+            self.findings.error(Code::DuplicateId, place(entry), message).help(help);
+        } else {
+            self.phase.ids.insert(id.clone(), line);
+        }
+        id
+    }
+
+    fn action<'n>(&mut self, section: &Section<'n, 't>, span: Span) -> Known<'n> {
+        let Some(entry) = section.set("action") else {
+            let at = section.entry("action").map_or(super::decode::first_line(span), |entry| entry.key_span);
+            let help = "add `action:`, for example `action: http_request`".to_owned();
+            self.findings.error(Code::MissingKey, at, "the step has no `action`").help(help);
+            return Known::Not("");
+        };
+        let Some(name) = entry.value.text() else {
+            self.wrong_type(entry, "the name of an action").help(None);
+            return Known::Not("");
+        };
+        if let Some(action) = actions::find(name) {
+            return Known::Here(action.spec());
+        }
+        if planned(name) {
+            let message = format!("the action `{name}` is not available: this release does not have it");
+            let help = "see `testmesh actions` for those that it has".to_owned();
+            self.findings.error(Code::ActionNotAvailable, place(entry), message).help(help);
+            return Known::Not(name);
+        }
+        let names = actions::registry().iter().flat_map(|action| {
+            let spec = action.spec();
+            std::iter::once(spec.name).chain(spec.aliases.iter().copied())
+        });
+        let near = suggest::nearest(name, names.chain(actions::PLANNED.iter().copied()));
+        let help = suggest::did_you_mean(&near).unwrap_or_else(|| "see `testmesh actions` for all of them".to_owned());
+        self.findings.error(Code::UnknownAction, place(entry), format!("no action is called `{name}`")).help(help);
+        Known::Not(name)
+    }
+
+    fn template_of(&mut self, entry: &Entry<'t>) -> Option<crate::template::Template> {
+        if entry.value.scalar().is_none() {
+            self.wrong_type(entry, "text").help(None);
+            return None;
+        }
+        self.template(&entry.value)
+    }
+
+    /// The expression of an entry.
+    pub(crate) fn expression_of(&mut self, entry: &Entry<'t>) -> Option<crate::expr::Expr> {
+        if entry.value.is_null() {
+            return None;
+        }
+        if entry.value.scalar().is_none() {
+            self.wrong_type(entry, "an expression").help(None);
+            return None;
+        }
+        self.expression(&entry.value)
+    }
+
+    fn step_config(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: &str) -> StepConfig {
+        let entry = section.entry("config");
+        match known {
+            Known::Here(spec) => self.config(spec, entry, id, section.entry("action").map(place)),
+            Known::Not(name) => {
+                if let Some(entry) = entry {
+                    self.unchecked_config(name, entry);
+                }
+                StepConfig::default()
+            }
+        }
+    }
+
+    /// Makes the step's id and outputs known to what follows, and gives the names that its own assertions see.
+    fn define(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: &str, line: u32) -> Names {
+        let outputs: Vec<String> = section
+            .entry("output")
+            .and_then(|entry| entry.value.entries())
+            .map(|entries| entries.iter().map(|entry| entry.key.to_string()).collect())
+            .unwrap_or_default();
+        let mut keys = Names { names: outputs.clone(), open: true };
+        let mut own = Names { names: RESULT_ROOTS.iter().map(|name| (*name).to_owned()).collect(), open: true };
+        if let Known::Here(spec) = known {
+            keys.open = spec.open_result;
+            own.open = spec.open_result;
+            let results = spec.result.iter().map(|field| field.name.to_owned());
+            keys.names.extend(results.clone());
+            own.names.extend(results);
+        }
+        keys.names.extend(RESULT_ROOTS.iter().map(|name| (*name).to_owned()));
+        self.facts.push(Fact::Define(Definition { name: id.to_owned(), line, by: Definer::Step(keys) }));
+        for name in outputs {
+            let by = Definer::Output { step: id.to_owned() };
+            self.facts.push(Fact::Define(Definition { name, line, by }));
+        }
+        own
+    }
+
+    fn outputs(&mut self, section: &Section<'_, 't>) -> Vec<Output> {
+        let Some(map) = self.optional_section(section, "output", "`output`") else { return Vec::new() };
+        let mut outputs = Vec::new();
+        for entry in map.entries {
+            let line = self.findings.source.line(entry.key_span.start);
+            let name = entry.key.to_string();
+            let (source, default) = match &entry.value.kind {
+                NodeKind::Map(entries) if entries.iter().any(|entry| entry.key == "path") => {
+                    let form = Section { entries, what: "an output" };
+                    self.unknown_keys(&form, &["path", "default"]);
+                    let source = form.entry("path").and_then(|path| self.output_source(&path.value));
+                    (source, form.entry("default").map(|default| self.tree(&default.value)))
+                }
+                _ => (self.output_source(&entry.value), None),
+            };
+            outputs.extend(source.map(|source| Output { name, source, default, line }));
+        }
+        outputs
+    }
+
+    /// A path, text with references, or a literal.
+    pub(crate) fn output_source(&mut self, node: &Node<'t>) -> Option<OutputSource> {
+        match node.scalar() {
+            Some(scalar) if scalar.literal == super::scalar::Literal::Text => {
+                if scalar.text.contains("${") || scalar.text.contains("{{") {
+                    return Some(OutputSource::Tree(self.tree(node)));
+                }
+                self.path(node).map(OutputSource::Path)
+            }
+            Some(_) => Some(OutputSource::Tree(self.tree(node))),
+            None => {
+                let help = "write a path such as `body.id`, or `{path: body.id, default: 0}`".to_owned();
+                self.wrong_type_at("output", node, node.span, "a path, text with references, or a literal").help(help);
+                None
+            }
+        }
+    }
+
+    fn step_timeout(&mut self, section: &Section<'_, 't>, known: Known<'_>) -> Option<std::time::Duration> {
+        if let Some(entry) = section.set("timeout") {
+            return self.duration(entry, false);
+        }
+        let Known::Here(spec) = known else { return None };
+        let nests = spec.config.iter().any(|field| matches!(field.kind, Kind::Steps));
+        (!nests && !UNTIMED.contains(&spec.name)).then_some(DEFAULT_TIMEOUT)
+    }
+}
+
+/// Whether the action is one of a later release.
+pub(crate) fn planned(name: &str) -> bool {
+    let family = name.split_once(['.', '_']).is_some_and(|(family, _)| family == "redis");
+    family || name.starts_with("plugin.") || actions::PLANNED.contains(&name)
+}
