@@ -1,16 +1,20 @@
-//! `cargo xtask`: the checks, tests and benchmarks of the workspace. Depends on no product crate.
+//! `cargo xtask`: the checks, tests and benchmarks of the workspace. Knows the product by its files and commands alone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that people run in a terminal")]
 
 mod bench;
+mod boundaries;
+mod finding;
+mod workspace;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::workspace::Failure;
+
 /// Checks, tests and benchmarks of the workspace.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -18,6 +22,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Crate edges, public interfaces, licences, and the shape of the code
+    Boundaries {
+        /// Record the public interfaces as they are in docs/contracts/
+        #[arg(long)]
+        bless: bool,
+    },
     /// Measures release builds against bare limits in the same run.
     Bench {
         /// What to measure.
@@ -35,20 +45,23 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().task {
-        Task::Bench { benchmark, options } => bench::run(&root(), benchmark, &options),
-        Task::Measure { command } => bench::measure::measure_here(&command),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+            eprintln!("error: {error}");
+            ExitCode::from(2)
         }
     }
 }
 
-/// The workspace's folder.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace").to_owned()
+/// Does the task; says whether everything held.
+fn run(task: Task) -> Result<bool, Failure> {
+    let root = workspace::root();
+    let mut out = std::io::stdout();
+    match task {
+        Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
+        Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
+        Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),
+    }
 }
