@@ -1,13 +1,39 @@
 //! The expression language: parsed once with byte offsets, evaluated over [`crate::template::Lookup`].
-// SKELETON: owner L1. Modules: expr/{lexer,parser,ast,eval,functions,print}.rs
+//!
+//! A reference inside an expression (`{{x}}`, `${x}`) is the value of x: no text is ever glued together and parsed again.
+
+mod arithmetic;
+mod ast;
+mod eval;
+mod explain;
+mod functions;
+mod lexer;
+mod literals;
+mod operands;
+mod parser;
+mod print;
+mod references;
+pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::fmt;
+use std::sync::Arc;
 
 use crate::template::Lookup;
 use crate::value::Value;
 
+pub(crate) use ast::{Node, Piece};
+pub(crate) use eval::{Context, Wanted, into_part};
+pub(crate) use parser::Parser;
+pub(crate) use references::collect as collect_references;
+
 /// A compiled expression. Its `Display` prints it so that parsing gives the same expression again.
 #[derive(Debug, Clone)]
 pub struct Expr {
-    // L1
+    source: Arc<str>,
+    root: Arc<Node>,
 }
 
 /// A mistake in an expression or template.
@@ -65,29 +91,73 @@ pub struct Checked {
 impl Expr {
     /// Compiles `text`. Offsets in errors are bytes of `text`. All mistakes that can be told apart are reported.
     pub fn parse(text: &str) -> Result<Expr, Vec<SyntaxError>> {
-        let _ = text;
-        unimplemented!()
+        let root = parser::parse(text)?;
+        Ok(Expr { source: text.into(), root: Arc::new(root) })
     }
+
     /// The text it was parsed from.
     pub fn source(&self) -> &str {
-        unimplemented!()
+        &self.source
     }
+
     /// Evaluates it.
     pub fn eval(&self, lookup: &dyn Lookup) -> Result<Value, EvalError> {
-        let _ = lookup;
-        unimplemented!()
+        Context::new(lookup).eval(&self.root)
     }
+
     /// Evaluates it as a condition: `true` holds, `false` and null do not, anything else is an error naming the type.
     pub fn check(&self, lookup: &dyn Lookup) -> Result<Checked, EvalError> {
-        let _ = lookup;
-        unimplemented!()
+        explain::check(&Context::new(lookup), &self.root)
     }
+
     /// Every name it refers to.
     pub fn references(&self) -> Vec<Reference> {
-        unimplemented!()
+        let mut found = Vec::new();
+        references::collect(&self.root, false, &mut found);
+        found
     }
+
     /// `Some` when it can only ever be this: no reference in it, or both sides of a comparison are the same.
     pub fn constant(&self) -> Option<bool> {
-        unimplemented!()
+        references::constant(&self.root)
     }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.root)
+    }
+}
+
+/// Two expressions are equal when they mean the same, however they are spelled.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Expr) -> bool {
+        self.root == other.root
+    }
+}
+
+impl SyntaxError {
+    /// The same mistake in a text that starts `by` bytes earlier.
+    pub(crate) fn shifted(mut self, by: usize) -> SyntaxError {
+        self.start += by;
+        self.end += by;
+        self
+    }
+}
+
+/// Every function's name.
+pub(crate) fn function_names() -> &'static [&'static str] {
+    functions::NAMES
+}
+
+/// The name of `known` that `wrong` was most likely meant to be.
+pub(crate) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let folded = wrong.to_ascii_lowercase();
+    known
+        .into_iter()
+        .filter(|name| *name != wrong)
+        .map(|name| (strsim::damerau_levenshtein(&folded, &name.to_ascii_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(wrong.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }

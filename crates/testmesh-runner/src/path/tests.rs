@@ -1,0 +1,1 @@
+//! Paths, case by case.

@@ -1,0 +1,1 @@
+//! Templates, case by case.
