@@ -4,11 +4,13 @@ use crate::action::Action;
 
 mod assert;
 mod delay;
+mod http_request;
 mod log;
+mod wait_for;
 
 /// Every action, in the order of the reference.
 pub(crate) fn registry() -> &'static [&'static dyn Action] {
-    &[&log::Log, &delay::Delay, &assert::Assert]
+    &[&http_request::HttpRequest, &wait_for::WaitFor, &log::Log, &delay::Delay, &assert::Assert]
 }
 
 /// The action with this name or alias.

@@ -37,7 +37,7 @@ mod stored;
 pub(crate) use block::BlockEnd;
 pub(crate) use context::{ActionContext, Stopped};
 pub(crate) use judge::check_assertions;
-pub(crate) use resolved::Resolved;
+pub(crate) use resolved::{Resolved, entries, items, mismatch};
 
 /// What every run of a process shares.
 #[derive(Clone)]

@@ -1,0 +1,256 @@
+//! Makes an answer a result: headers, a body read by its content type, times.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use encoding_rs::{Encoding, UTF_8};
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{Method, Version};
+use testmesh_shared::http::Timings;
+
+use super::plan::{Plan, ReadAs};
+use super::{Answer, Failure};
+use crate::action::ActionResult;
+use crate::record::ErrorKind;
+use crate::value::{Map, Value};
+
+/// The result and the record of an answer; the request's record is the caller's to add.
+pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failure> {
+    let Answer { response, url, redirects, cookies, started } = answer;
+    let content_type = response.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let media_type = MediaType::parse(content_type.as_deref());
+    let size = to_int(response.body.len());
+    let bodiless = plan.method == Method::HEAD || response.body.is_empty();
+    let Content { body, text } = if bodiless && plan.read_as != ReadAs::Json {
+        Content::empty(plan.read_as, &media_type)
+    } else {
+        read_content(plan.read_as, &media_type, response.body)?
+    };
+    let status = Value::Int(i64::from(response.status.as_u16()));
+    let headers = headers(&response.headers);
+    let timings = timings(&response.timings);
+    let url = Value::Text(plan.display(&url).into());
+    let version = Value::Text(ByteString::from_static(match response.version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }));
+    let redirects = Value::list(redirects);
+    let mut record = vec![
+        ("status", status.clone()),
+        ("headers", headers.clone()),
+        ("body", body.clone()),
+        ("timings", timings.clone()),
+        ("size", Value::Int(size)),
+        ("wire_size", Value::Int(i64::try_from(response.wire_size).unwrap_or(i64::MAX))),
+        ("http_version", version.clone()),
+    ];
+    if matches!(&redirects, Value::List(list) if !list.is_empty()) {
+        record.extend([("url", url.clone()), ("redirects", redirects.clone())]);
+    }
+    let result = Value::map([
+        ("status", status),
+        ("headers", headers),
+        ("body", body.clone()),
+        ("body_text", text),
+        ("cookies", Value::Map(cookies.into_iter().collect::<Map>().into())),
+        ("duration_ms", Value::Int(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX))),
+        ("timings", timings),
+        ("url", url),
+        ("redirects", redirects),
+        ("size", Value::Int(size)),
+        ("content_type", content_type.map_or(Value::Null, |text| Value::Text(text.as_ref().into()))),
+        ("http_version", version),
+    ]);
+    Ok(ActionResult { result, primary: Some(body), request: Value::Null, response: Value::map(record) })
+}
+
+fn to_int(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// The first value of each header, under its name in small letters; look-ups ignore case.
+fn headers(headers: &HeaderMap) -> Value {
+    let mut map = Map { ignore_case: true, ..Map::default() };
+    map.entries.reserve(headers.keys_len());
+    for name in headers.keys() {
+        let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).as_ref().into());
+        map.entries.insert(name.as_str().into(), Value::Text(value.unwrap_or_default()));
+    }
+    Value::Map(map.into())
+}
+
+/// Milliseconds with microseconds behind the point; 0 for what a connection that was there already did not take.
+fn timings(timings: &Timings) -> Value {
+    let milliseconds = |duration: Option<Duration>| {
+        let micros = u32::try_from(duration.unwrap_or_default().as_micros()).unwrap_or(u32::MAX);
+        Value::Float(f64::from(micros) / 1_000.0)
+    };
+    Value::map([
+        ("dns", milliseconds(timings.dns)),
+        ("connect", milliseconds(timings.connect)),
+        ("tls", milliseconds(timings.tls)),
+        ("first_byte", milliseconds(Some(timings.first_byte))),
+        ("total", milliseconds(Some(timings.total))),
+    ])
+}
+
+/// What `Content-Type` says, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MediaType {
+    /// `application/json`, in small letters; empty when there is none.
+    essence: String,
+    charset: Option<String>,
+}
+
+impl MediaType {
+    fn parse(content_type: Option<&str>) -> Self {
+        let mut parts = content_type.unwrap_or_default().split(';');
+        let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let charset = parts.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
+        });
+        Self { essence, charset }
+    }
+
+    fn is_json(&self) -> bool {
+        matches!(self.essence.as_str(), "application/json" | "text/json") || self.essence.ends_with("+json")
+    }
+
+    fn is_text(&self) -> bool {
+        self.essence.starts_with("text/") || self.essence.ends_with("xml") || self.essence.ends_with("javascript")
+    }
+}
+
+struct Content {
+    body: Value,
+    text: Value,
+}
+
+impl Content {
+    fn empty(read_as: ReadAs, media_type: &MediaType) -> Self {
+        let body = match read_as {
+            ReadAs::Bytes => Value::Bytes(Bytes::new()),
+            ReadAs::Auto if media_type.is_json() => Value::Null,
+            ReadAs::Auto | ReadAs::Json | ReadAs::Text => Value::Text(ByteString::default()),
+        };
+        Self { body, text: Value::Text(ByteString::default()) }
+    }
+}
+
+fn read_content(read_as: ReadAs, media_type: &MediaType, bytes: Bytes) -> Result<Content, Failure> {
+    match read_as {
+        ReadAs::Bytes => {
+            let text = ByteString::try_from(bytes.clone()).map_or(Value::Null, Value::Text);
+            Ok(Content { body: Value::Bytes(bytes), text })
+        }
+        ReadAs::Text => {
+            let text = Value::Text(decode(media_type, bytes));
+            Ok(Content { body: text.clone(), text })
+        }
+        ReadAs::Json => {
+            let text = decode(media_type, bytes);
+            let body = Value::from_json_bytes(text.clone().into_bytes()).map_err(|error| {
+                Failure::new(ErrorKind::Protocol, format!("the answer's body is not JSON: {error} (`as: json`)"))
+            })?;
+            Ok(Content { body, text: Value::Text(text) })
+        }
+        ReadAs::Auto => Ok(read_by_content_type(media_type, bytes)),
+    }
+}
+
+fn read_by_content_type(media_type: &MediaType, bytes: Bytes) -> Content {
+    // A server that says nothing about what it sends may well send JSON.
+    let untyped_json =
+        || media_type.essence.is_empty() && matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
+    if media_type.is_json() || untyped_json() {
+        let text = decode(media_type, bytes);
+        let body = Value::from_json_bytes(text.clone().into_bytes());
+        return Content { body: body.unwrap_or_else(|_| Value::Text(text.clone())), text: Value::Text(text) };
+    }
+    if media_type.is_text() || media_type.charset.is_some() {
+        let text = Value::Text(decode(media_type, bytes));
+        return Content { body: text.clone(), text };
+    }
+    match ByteString::try_from(bytes.clone()) {
+        Ok(text) => Content { body: Value::Text(text.clone()), text: Value::Text(text) },
+        Err(_) => Content { body: Value::Bytes(bytes), text: Value::Null },
+    }
+}
+
+/// The body as text: by its byte order mark, by its charset, else as UTF-8. Text that is UTF-8 already shares the
+/// body's memory; bytes that fit no character become U+FFFD.
+fn decode(media_type: &MediaType, bytes: Bytes) -> ByteString {
+    let named = media_type.charset.as_deref().and_then(|label| Encoding::for_label(label.as_bytes()));
+    let (encoding, marked) = match Encoding::for_bom(&bytes) {
+        Some((encoding, length)) => (encoding, length),
+        None => (named.unwrap_or(UTF_8), 0),
+    };
+    let bytes = bytes.slice(marked..);
+    if encoding == UTF_8
+        && let Ok(text) = ByteString::try_from(bytes.clone())
+    {
+        return text;
+    }
+    encoding.decode_without_bom_handling(&bytes).0.into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(content_type: &str, bytes: &'static [u8]) -> Value {
+        let media_type = MediaType::parse(Some(content_type).filter(|text| !text.is_empty()));
+        read_by_content_type(&media_type, Bytes::from_static(bytes)).text
+    }
+
+    #[test]
+    fn text_is_decoded_by_mark_then_charset_then_utf_8() {
+        for (content_type, bytes, expect) in [
+            ("text/plain", "grün".as_bytes(), "grün"),
+            ("text/plain; charset=iso-8859-1", b"gr\xfcn", "grün"),
+            ("text/html; Charset=\"windows-1252\"", b"\x80 5", "€ 5"),
+            ("text/plain; charset=utf-16le", b"h\0i\0", "hi"),
+            ("text/plain; charset=iso-8859-1", b"\xef\xbb\xbfgr\xc3\xbcn", "grün"),
+            ("text/plain", b"\xfe\xff\0h\0i", "hi"),
+            ("text/plain; charset=shift_jis", b"\x83e", "テ"),
+            ("text/plain; charset=nonsense", "grün".as_bytes(), "grün"),
+            ("text/plain", b"a\xffb", "a\u{fffd}b"),
+            ("application/xml", b"a\xffb", "a\u{fffd}b"),
+            ("application/octet-stream", b"plain", "plain"),
+        ] {
+            assert_eq!(text(content_type, bytes).as_str(), Some(expect), "{content_type} {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_stays_bytes() {
+        let media_type = MediaType::parse(Some("image/png"));
+        let content = read_by_content_type(&media_type, Bytes::from_static(b"\x89PNG\xff"));
+        assert!(matches!(content.body, Value::Bytes(_)));
+        assert!(matches!(content.text, Value::Null));
+    }
+
+    #[test]
+    fn text_shares_the_memory_of_the_body() {
+        let bytes = Bytes::from(vec![b'x'; 1000]);
+        let decoded = decode(&MediaType::parse(Some("text/plain")), bytes.clone());
+        assert_eq!(decoded.as_bytes().as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn json_is_known_by_its_content_type() {
+        for (content_type, json) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/problem+json", true),
+            ("text/json", true),
+            ("text/plain", false),
+            ("application/jsonp", false),
+        ] {
+            assert_eq!(MediaType::parse(Some(content_type)).is_json(), json, "{content_type}");
+        }
+    }
+}

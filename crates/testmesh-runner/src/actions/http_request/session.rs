@@ -1,0 +1,46 @@
+//! What the HTTP requests of one run share: the client with its connections, the cookie jar, the tokens.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cookie_store::{CookieStore, RawCookie};
+use http::HeaderMap;
+use http::header::SET_COOKIE;
+use parking_lot::Mutex;
+use testmesh_shared::http::HttpClient;
+use testmesh_shared::net::Connector;
+
+use super::auth::{Token, TokenRequest};
+use crate::engine::ActionContext;
+
+/// Shared by the requests of one run.
+pub(crate) struct HttpSession {
+    /// Its connections end with the run.
+    pub(crate) client: HttpClient,
+    /// Cookies that answers set.
+    pub(super) cookies: Mutex<CookieStore>,
+    /// OAuth 2 tokens. Held while one is fetched, so that parallel steps fetch it once.
+    pub(super) tokens: tokio::sync::Mutex<HashMap<TokenRequest, Token>>,
+}
+
+impl HttpSession {
+    /// The run's own.
+    pub(crate) fn of(cx: &ActionContext<'_>) -> Arc<Self> {
+        cx.resource(|| Self::new(cx.connector().clone()))
+    }
+
+    fn new(connector: Connector) -> Self {
+        Self {
+            client: HttpClient::new(connector),
+            cookies: Mutex::new(CookieStore::default()),
+            tokens: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// The cookies that an answer sets; what cannot be read is left out.
+pub(super) fn set_cookies(headers: &HeaderMap) -> Vec<RawCookie<'static>> {
+    let readable =
+        headers.get_all(SET_COOKIE).into_iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    readable.filter_map(|text| RawCookie::parse(text.to_owned()).ok()).collect()
+}
