@@ -4,6 +4,7 @@
 mod bench;
 mod boundaries;
 mod finding;
+mod schemas;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,6 +26,12 @@ enum Task {
     /// Crate edges, public interfaces, licences, and the shape of the code
     Boundaries {
         /// Record the public interfaces as they are in docs/contracts/
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Every statement and migration stays inside its schema, and can be prepared
+    Schemas {
+        /// Record new migrations in migrations/released.txt
         #[arg(long)]
         bless: bool,
     },
@@ -61,6 +68,7 @@ fn run(task: Task) -> Result<bool, Failure> {
     let mut out = std::io::stdout();
     match task {
         Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
+        Task::Schemas { bless } => schemas::run(&root, bless, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),
     }

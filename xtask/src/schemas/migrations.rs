@@ -1,0 +1,138 @@
+//! The history of each schema: numbered without gaps, confined to the schema, and never changed once released.
+//!
+//! `migrations/released.txt` has a line `sha256  path` for each released file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::statement;
+use crate::finding::{Finding, Rule};
+use crate::workspace::{self, Failure};
+
+const ENGINE: &str = "sqlite";
+const RELEASED: &str = "migrations/released.txt";
+
+const NUMBER: Rule = Rule {
+    name: "migration-number",
+    reason: "the number is the order in which every installation applies them",
+    remedy: "call it `NNNN_name.sql` with the next number: 0001, 0002 …",
+};
+
+const PLACE: Rule = Rule {
+    name: "migration-place",
+    reason: "a migration belongs to one schema and one engine",
+    remedy: "put it into `migrations/<schema>/sqlite/`, the schema being that of a domain",
+};
+
+const CHANGED: Rule = Rule {
+    name: "released-migration",
+    reason: "databases that applied it would never see the change",
+    remedy: "put the file back as it was and write a new migration",
+};
+
+const UNRECORDED: Rule = Rule {
+    name: "unrecorded-migration",
+    reason: "only a recorded file can be seen to have changed",
+    remedy: "record it with `cargo xtask schemas --bless`",
+};
+
+/// The migrations of a schema, oldest first, with their texts.
+pub(super) fn of(root: &Path, schema: &str) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let folder = root.join("migrations").join(schema).join(ENGINE);
+    let paths = workspace::files(&folder, "sql")?;
+    paths.into_iter().map(|path| workspace::read(&path).map(|text| (path, text))).collect()
+}
+
+/// Checks every migration.
+pub(super) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for domain in super::DOMAINS {
+        for (index, (path, text)) in of(root, domain.schema)?.iter().enumerate() {
+            findings.extend(statement::check_migration(root, path, text, domain.schema));
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !is_numbered(name, index + 1) {
+                let message = format!("`{name}` is not number {:04}", index + 1);
+                findings.push(Finding::new(root, path, 1, &NUMBER, message));
+            }
+        }
+    }
+    for path in workspace::files(&root.join("migrations"), "sql")? {
+        let expected = super::DOMAINS.iter().map(|domain| root.join("migrations").join(domain.schema).join(ENGINE));
+        if !expected.into_iter().any(|folder| path.parent() == Some(&folder)) {
+            findings.push(Finding::new(root, &path, 1, &PLACE, "no domain applies it"));
+        }
+    }
+    findings.extend(check_released(root)?);
+    Ok(findings)
+}
+
+fn is_numbered(name: &str, number: usize) -> bool {
+    let words = name.strip_prefix(&format!("{number:04}_")).and_then(|rest| rest.strip_suffix(".sql"));
+    words.is_some_and(|words| {
+        !words.is_empty() && words.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+    })
+}
+
+fn check_released(root: &Path) -> Result<Vec<Finding>, Failure> {
+    let mut released = read_released(root)?;
+    let mut findings = Vec::new();
+    for path in workspace::files(&root.join("migrations"), "sql")? {
+        let name = relative(root, &path);
+        match released.remove(&name) {
+            None => findings.push(Finding::new(root, &path, 1, &UNRECORDED, "a new migration")),
+            Some(sum) if sum != checksum(&path)? => {
+                findings.push(Finding::new(root, &path, 1, &CHANGED, "not as it was released"));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in released.keys() {
+        findings.push(Finding::new(root, &root.join(name), 1, &CHANGED, "released, and not there any more"));
+    }
+    Ok(findings)
+}
+
+/// Adds the migrations that are not recorded yet. Those that are stay as recorded.
+pub(super) fn bless(root: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut released = read_released(root)?;
+    for path in workspace::files(&root.join("migrations"), "sql")? {
+        let name = relative(root, &path);
+        if !released.contains_key(&name) {
+            writeln!(out, "recorded {name}")?;
+            released.insert(name, checksum(&path)?);
+        }
+    }
+    let mut text = String::new();
+    for (name, sum) in &released {
+        writeln!(text, "{sum}  {name}")?;
+    }
+    fs::write(root.join(RELEASED), text)?;
+    Ok(())
+}
+
+fn read_released(root: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let file = root.join(RELEASED);
+    if !file.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let text = workspace::read(&file)?;
+    let line = |line: &str| -> Result<(String, String), Failure> {
+        let (sum, name) = line.split_once("  ").ok_or_else(|| format!("`{RELEASED}`: cannot read `{line}`"))?;
+        Ok((name.to_owned(), sum.to_owned()))
+    };
+    text.lines().map(line).collect()
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/")
+}
+
+fn checksum(path: &Path) -> Result<String, Failure> {
+    let digest = Sha256::digest(workspace::read(path)?.as_bytes());
+    Ok(hex::encode(digest))
+}
