@@ -3,14 +3,19 @@
 mod assertion;
 mod check;
 mod config;
+mod data;
 mod decode;
+mod dotenv;
 mod facts;
 mod findings;
+mod format;
+mod json_schema;
 mod kinds;
 mod lint;
 mod offsets;
 mod policy;
 mod reader;
+mod reference;
 mod scalar;
 mod source;
 mod step;
@@ -20,7 +25,12 @@ mod yaml;
 
 use std::time::Duration;
 
+pub use self::data::{Row, rows_from_csv, rows_from_json};
+pub use self::dotenv::{DotenvError, DotenvProblem, parse_dotenv};
 use self::findings::Findings;
+pub use self::format::format;
+pub use self::json_schema::json_schema;
+pub use self::reference::{ReferencePage, reference};
 use self::source::Span;
 use crate::action::{ConfigField, StepConfig};
 use crate::diagnostic::{Code, Diagnostic};

@@ -206,10 +206,7 @@ impl<'t> Decoder<'t, '_> {
             NodeKind::List(items) => {
                 let mut rows = Vec::new();
                 for item in items {
-                    if item.entries().is_none() {
-                        self.wrong_type_at("data", item, item.span, "a list of maps").help(None);
-                    }
-                    rows.push(self.tree(item));
+                    rows.extend(self.row(item));
                 }
                 Some(Data::Rows(rows))
             }
@@ -217,8 +214,7 @@ impl<'t> Decoder<'t, '_> {
                 let map = Section { entries, what: "`data`" };
                 self.unknown_keys(&map, &["file", "rows"]);
                 if let Some(rows) = map.entry("rows") {
-                    let rows = Self::items(rows).iter().map(|row| self.tree(row)).collect();
-                    return Some(Data::Rows(rows));
+                    return Some(Data::Rows(Self::items(rows).iter().filter_map(|row| self.row(row)).collect()));
                 }
                 let file = self.text(&map, "file");
                 if file.is_none() {
@@ -232,6 +228,19 @@ impl<'t> Decoder<'t, '_> {
                 None
             }
         }
+    }
+
+    fn row(&mut self, node: &Node<'t>) -> Option<Tree> {
+        if node.entries().is_none() {
+            self.wrong_type_at("data", node, node.span, "a list of maps").help(None);
+            return None;
+        }
+        let row = self.tree(node);
+        if !matches!(row, Tree::Const(_)) {
+            let help = "write the value out; references belong into steps, where each row's values are known".to_owned();
+            self.findings.error(Code::InvalidValue, node.span, "a row of `data` holds a reference").help(help);
+        }
+        Some(row)
     }
 
     fn flow_config(&mut self, section: &Section<'_, 't>) -> FlowConfig {

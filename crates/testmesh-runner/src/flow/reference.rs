@@ -1,0 +1,97 @@
+//! The reference of the actions as Markdown, made from their own descriptions.
+
+use std::fmt::Write as _;
+
+use super::kinds;
+use crate::action::{ActionSpec, Field, Kind};
+use crate::actions;
+
+/// The reference page of one action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferencePage {
+    /// The action's name.
+    pub name: String,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// One line: what it does.
+    pub summary: String,
+    /// The whole page, with a heading of the first level.
+    pub markdown: String,
+}
+
+/// A page for every action, in the order of the registry.
+pub fn reference() -> Vec<ReferencePage> {
+    actions::registry().iter().map(|action| page(action.spec())).collect()
+}
+
+fn page(spec: &ActionSpec) -> ReferencePage {
+    let mut text = format!("# `{}`\n\n{}\n", spec.name, spec.summary);
+    if !spec.aliases.is_empty() {
+        let aliases: Vec<String> = spec.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+        let _ = write!(text, "\nAlso: {}.\n", aliases.join(", "));
+    }
+    if !spec.description.is_empty() {
+        let _ = write!(text, "\n{}\n", spec.description);
+    }
+    if !spec.config.is_empty() {
+        text.push_str("\n## Configuration\n\n| key | takes | default | |\n|---|---|---|---|\n");
+        rows(&mut text, "", spec.config);
+        if spec.open_config {
+            text.push_str("\nOther keys are taken as they are.\n");
+        }
+    }
+    if !spec.result.is_empty() {
+        text.push_str("\n## Result\n\n| key | type | |\n|---|---|---|\n");
+        for field in spec.result {
+            let _ = writeln!(text, "| `{}` | {} | {} |", field.name, cell(field.kind), cell(field.doc));
+        }
+        if spec.open_result {
+            text.push_str("\nThe result may hold other keys, too.\n");
+        }
+    }
+    if !spec.examples.is_empty() {
+        text.push_str("\n## Examples\n");
+        for example in spec.examples {
+            let _ = write!(text, "\n{}:\n\n```yaml\n{}\n```\n", example.title, example.yaml.trim_end());
+        }
+    }
+    ReferencePage {
+        name: spec.name.to_owned(),
+        aliases: spec.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+        summary: spec.summary.to_owned(),
+        markdown: text,
+    }
+}
+
+fn rows(text: &mut String, prefix: &str, fields: &[Field]) {
+    for field in fields {
+        let aliases: String = field.aliases.iter().map(|alias| format!(", `{prefix}{alias}`")).collect();
+        let default = match (field.required, field.default) {
+            (true, _) => "required".to_owned(),
+            (false, Some(default)) => format!("`{default}`"),
+            (false, None) => String::new(),
+        };
+        let takes = match object(field.kind) {
+            Some(_) => "a map".to_owned(),
+            None => kinds::describe(field.kind),
+        };
+        let name = field.name;
+        let _ = writeln!(text, "| `{prefix}{name}`{aliases} | {} | {default} | {} |", cell(&takes), cell(field.doc));
+        if let Some(fields) = object(field.kind) {
+            rows(text, &format!("{prefix}{name}."), fields);
+        }
+    }
+}
+
+/// The keys of a map with known keys, also when it is one of several kinds.
+fn object(kind: Kind) -> Option<&'static [Field]> {
+    match kind {
+        Kind::Object(fields) => Some(fields),
+        Kind::OneOf(kinds) => kinds.iter().find_map(|kind| object(*kind)),
+        _ => None,
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
