@@ -30,7 +30,9 @@ pub fn rows_from_csv(text: &str) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
-        rows.push(names.iter().zip(&record).map(|(name, value)| (name.to_owned(), Value::Text(value.into()))).collect());
+        rows.push(
+            names.iter().zip(&record).map(|(name, value)| (name.to_owned(), Value::Text(value.into()))).collect(),
+        );
         limit(rows.len())?;
     }
     Ok(rows)

@@ -237,7 +237,8 @@ impl<'t> Decoder<'t, '_> {
         }
         let row = self.tree(node);
         if !matches!(row, Tree::Const(_)) {
-            let help = "write the value out; references belong into steps, where each row's values are known".to_owned();
+            let help =
+                "write the value out; references belong into steps, where each row's values are known".to_owned();
             self.findings.error(Code::InvalidValue, node.span, "a row of `data` holds a reference").help(help);
         }
         Some(row)

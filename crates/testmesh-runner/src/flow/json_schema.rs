@@ -187,9 +187,15 @@ fn shared() -> Vec<(&'static str, Json)> {
         ("scalar", json!({ "type": ["string", "number", "boolean", "null"] })),
         ("reference", json!({ "type": "string", "pattern": r"\$\{|\{\{" })),
         ("boolean", json!({ "anyOf": [{ "type": "boolean" }, { "enum": ["true", "false"] }, refer("reference")] })),
-        ("duration", json!({ "anyOf": [{ "type": "number", "minimum": 0 }, { "type": "string" }, { "type": "null" }] })),
+        (
+            "duration",
+            json!({ "anyOf": [{ "type": "number", "minimum": 0 }, { "type": "string" }, { "type": "null" }] }),
+        ),
         ("action", json!({ "type": "string", "anyOf": actions })),
-        ("flow_config", json!({ "type": ["object", "null"], "properties": config_keys, "additionalProperties": false })),
+        (
+            "flow_config",
+            json!({ "type": ["object", "null"], "properties": config_keys, "additionalProperties": false }),
+        ),
         (
             "assertions",
             json!({ "anyOf": [refer("assertion"), { "type": "array", "items": refer("assertion") }, { "type": "null" }] }),
