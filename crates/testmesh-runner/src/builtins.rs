@@ -128,7 +128,7 @@ impl Builtins {
 
     /// A float in 0..1 from the run's generator, for jitter.
     pub fn random_fraction(&self) -> f64 {
-        self.draw(|generator| generator.random::<f64>())
+        self.draw(ChaCha8Rng::random::<f64>)
     }
 
     /// The time; under a seed, one that the seed alone decides.

@@ -14,6 +14,9 @@ pub mod executor;
 pub(crate) mod expr;
 pub mod files;
 pub mod flow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod mask;
 pub(crate) mod path;
 pub mod record;

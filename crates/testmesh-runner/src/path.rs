@@ -13,6 +13,10 @@ use crate::value::Value;
 
 /// How many brackets a query may open: its parser recurses.
 const MAX_BRACKETS: usize = 32;
+/// How many `..` a query may hold: each multiplies what it visits.
+const MAX_DESCENTS: usize = 3;
+/// How many values a query may select.
+const MAX_NODES: usize = 100_000;
 
 /// A compiled path. Plain paths walk the value; paths with `[*]`, filters or `..` follow RFC 9535.
 #[derive(Debug, Clone)]
@@ -71,30 +75,38 @@ impl ResultPath {
     }
 
     /// The value at the path; `None` when there is none.
+    ///
+    /// # Errors
+    /// The path selects more than 100,000 values.
     pub fn find(&self, roots: &PathRoots<'_>) -> Result<Option<Value>, EvalError> {
         let primary = roots.primary.unwrap_or(roots.result);
-        let Some(Step::Key(first)) = self.steps.first() else {
-            return Ok(self.select(primary, &self.steps));
-        };
+        let Some(Step::Key(first)) = self.steps.first() else { return self.select(primary, &self.steps) };
         let bare = !self.rooted;
-        if bare && (matches!(first.as_str(), "result" | "response") || first == roots.step_id) {
-            // `result` alone is the result, unless there is something of that name to be found.
-            let found = self.select(roots.result, &self.steps[1..]);
-            let plain = self.steps.len() == 1 && self.query.is_none();
-            let named = self.select(primary, &self.steps).or_else(|| self.select(roots.result, &self.steps));
-            return Ok(if plain { named.or(found) } else { found.or(named) });
-        }
         if bare && roots.reserved.contains(&first.as_str()) {
-            return Ok(self.select(roots.result, &self.steps));
+            return self.select(roots.result, &self.steps);
         }
-        Ok(self.select(primary, &self.steps).or_else(|| self.select(roots.result, &self.steps)))
+        let is_root = bare && (matches!(first.as_str(), "result" | "response") || first == roots.step_id);
+        // `result` alone is the result, unless there is something of that name to be found.
+        let alone = self.steps.len() == 1 && self.query.is_none();
+        if is_root && !alone {
+            if let found @ Some(_) = self.select(roots.result, &self.steps[1..])? {
+                return Ok(found);
+            }
+        }
+        if let found @ Some(_) = self.select(primary, &self.steps)? {
+            return Ok(found);
+        }
+        match self.select(roots.result, &self.steps)? {
+            None if is_root && alone => Ok(Some(roots.result.clone())),
+            found => Ok(found),
+        }
     }
 
-    fn select(&self, root: &Value, steps: &[Step]) -> Option<Value> {
-        let here = walk(root, steps)?;
+    fn select(&self, root: &Value, steps: &[Step]) -> Result<Option<Value>, EvalError> {
+        let Some(here) = walk(root, steps) else { return Ok(None) };
         match &self.query {
-            None => Some(here.into_owned()),
-            Some(query) => Some(run(query, &here)),
+            None => Ok(Some(here.into_owned())),
+            Some(query) => run(query, &here).map(Some),
         }
     }
 }
@@ -103,7 +115,7 @@ impl ResultPath {
 pub(crate) fn query(value: &Value, path: &str) -> Result<Value, EvalError> {
     let parsed = parse(path.trim())
         .map_err(|error| EvalError { message: format!("`{path}`: {}", error.message), help: error.help })?;
-    Ok(parsed.select(value, &parsed.steps).unwrap_or_default())
+    Ok(parsed.select(value, &parsed.steps)?.unwrap_or_default())
 }
 
 fn walk<'v>(root: &'v Value, steps: &[Step]) -> Option<Cow<'v, Value>> {
@@ -121,9 +133,16 @@ fn walk<'v>(root: &'v Value, steps: &[Step]) -> Option<Cow<'v, Value>> {
     Some(here)
 }
 
-fn run(query: &JsonPath, value: &Value) -> Value {
+fn run(query: &JsonPath, value: &Value) -> Result<Value, EvalError> {
     let json = value.to_json();
-    Value::list(query.query(&json).iter().map(|node| Value::from_json((*node).clone())).collect())
+    let nodes = query.query(&json);
+    if nodes.len() > MAX_NODES {
+        return Err(EvalError {
+            message: format!("the path selects {} values, more than {MAX_NODES}", nodes.len()),
+            help: Some("select less, for example with a filter".to_owned()),
+        });
+    }
+    Ok(Value::list(nodes.iter().map(|node| Value::from_json((*node).clone())).collect()))
 }
 
 fn fault(message: impl Into<String>, help: &str, start: usize, end: usize) -> SyntaxError {
@@ -154,16 +173,12 @@ fn parse(text: &str) -> Result<ResultPath, SyntaxError> {
     }
     let mut query = None;
     while at < body.len() {
-        match step(body, at)? {
-            Some((step, next)) => {
-                steps.push(step);
-                at = next;
-            }
-            None => {
-                query = Some(Arc::new(compile(body, at)?));
-                break;
-            }
-        }
+        let Some((step, next)) = step(body, at)? else {
+            query = Some(Arc::new(compile(body, at)?));
+            break;
+        };
+        steps.push(step);
+        at = next;
     }
     Ok(ResultPath { source: text.into(), optional, rooted, steps, query })
 }
@@ -207,6 +222,9 @@ fn compile(text: &str, at: usize) -> Result<JsonPath, SyntaxError> {
     let rest = &text[at..];
     if rest.bytes().filter(|byte| matches!(byte, b'[' | b'(')).count() > MAX_BRACKETS {
         return Err(fault("the path has too many brackets", "split it into several outputs", at, text.len()));
+    }
+    if rest.matches("..").count() > MAX_DESCENTS {
+        return Err(fault("the path has too many `..`", "name the keys between", at, text.len()));
     }
     JsonPath::parse(&format!("${rest}")).map_err(|error| {
         let start = (at + error.position().saturating_sub(1)).min(text.len());

@@ -16,12 +16,9 @@ pub(super) fn apply(operator: Operator, left: &Value, right: &Value) -> Result<V
         return Ok(moved);
     }
     if operator == Operator::Add {
-        match (left, right) {
-            (Value::Text(_), other) | (other, Value::Text(_)) if !other.is_null() => {
-                let (left, right) = (left.to_text().unwrap_or_default(), right.to_text().unwrap_or_default());
-                return Ok(Value::from(format!("{left}{right}")));
-            }
-            _ => {}
+        let glued = (matches!(left, Value::Text(_)) || matches!(right, Value::Text(_))).then(|| left.to_text().zip(right.to_text()));
+        if let Some(Some((left, right))) = glued {
+            return Ok(Value::from(format!("{left}{right}")));
         }
         if let (Some(left), Some(right)) = (left.items(), right.items()) {
             return Ok(Value::list(left.iter().chain(right.iter()).cloned().collect()));
@@ -94,10 +91,10 @@ pub(super) fn round(number: &Value, how: Rounding) -> Result<Value, EvalError> {
         Rounding::Up => exact.ceil(),
         Rounding::ToZero => exact.trunc(),
     };
-    if !matches!(how, Rounding::Nearest(places) if places > 0) {
-        if let Some(fitting) = rounded.to_i128().and_then(fit) {
-            return Ok(fitting);
-        }
+    if !matches!(how, Rounding::Nearest(places) if places > 0)
+        && let Some(fitting) = rounded.to_i128().and_then(fit)
+    {
+        return Ok(fitting);
     }
     Ok(match number {
         Value::Float(_) => from_decimal_as_float(rounded)?,

@@ -79,15 +79,16 @@ fn compared(cx: &Context<'_>, operator: Operator, sides: &(Node, Node), negated:
 
 fn reason(operator: Operator, sides: &(Node, Node), values: (&Value, &Value), negated: bool) -> String {
     let (left, right) = values;
-    if operator == Operator::Equal && !negated && (is_long(left) || is_long(right)) {
-        if let Some(diff) = diff(left, right) {
-            return format!("`{}` is not what was expected:\n{diff}", sides.0);
-        }
+    if operator == Operator::Equal
+        && !negated
+        && (is_long(left) || is_long(right))
+        && let Some(diff) = diff(left, right)
+    {
+        return format!("`{}` is not what was expected:\n{diff}", sides.0);
     }
     let words = match (operator, negated) {
         (Operator::Equal, false) => String::new(),
-        (Operator::Equal, true) => "anything but ".to_owned(),
-        (Operator::NotEqual, false) => "anything but ".to_owned(),
+        (Operator::Equal, true) | (Operator::NotEqual, false) => "anything but ".to_owned(),
         (Operator::In, _) => "one of ".to_owned(),
         (Operator::Contains, _) => "to contain ".to_owned(),
         (Operator::StartsWith, _) => "to start with ".to_owned(),

@@ -223,7 +223,7 @@ impl Function {
             Builtin::Int | Builtin::Float | Builtin::Abs | Builtin::Round | Builtin::Floor | Builtin::Ceil => {
                 self.on_number(&subject, second.as_ref())
             }
-            _ => self.on_value(subject, second.as_ref()),
+            _ => self.on_value(&subject, second.as_ref()),
         }
     }
 
@@ -286,27 +286,27 @@ impl Function {
         Ok(best)
     }
 
-    fn on_value(&self, subject: Value, second: Option<&Value>) -> Result<Value, EvalError> {
+    fn on_value(&self, subject: &Value, second: Option<&Value>) -> Result<Value, EvalError> {
         Ok(match self.kind {
             Builtin::Len => {
-                Value::from(subject.len().ok_or_else(|| self.wrong("a string, a list or a map", &subject))?)
+                Value::from(subject.len().ok_or_else(|| self.wrong("a string, a list or a map", subject))?)
             }
             Builtin::Type => Value::from(subject.type_name()),
             Builtin::Text => Value::Text(subject.to_text().unwrap_or_default()),
             Builtin::Keys | Builtin::Values if subject.is_null() => Value::list(Vec::new()),
             Builtin::Keys => {
-                let map = subject.entries().ok_or_else(|| self.wrong("a map", &subject))?;
+                let map = subject.entries().ok_or_else(|| self.wrong("a map", subject))?;
                 Value::list(map.entries.keys().cloned().map(Value::Text).collect())
             }
-            Builtin::Values => Value::list(map_values(&subject).ok_or_else(|| self.wrong("a map", &subject))?),
+            Builtin::Values => Value::list(map_values(subject).ok_or_else(|| self.wrong("a map", subject))?),
             Builtin::First => subject.index(0).unwrap_or_default(),
             Builtin::Last => subject.index(-1).unwrap_or_default(),
             Builtin::Reverse => {
-                let items = subject.items().ok_or_else(|| self.wrong("a list", &subject))?;
+                let items = subject.items().ok_or_else(|| self.wrong("a list", subject))?;
                 Value::list(items.iter().rev().cloned().collect())
             }
             Builtin::Unique => {
-                let items = subject.items().ok_or_else(|| self.wrong("a list", &subject))?;
+                let items = subject.items().ok_or_else(|| self.wrong("a list", subject))?;
                 let mut kept: Vec<Value> = Vec::new();
                 for item in items.iter() {
                     if !kept.iter().any(|known| known == item) {
@@ -315,16 +315,16 @@ impl Function {
                 }
                 Value::list(kept)
             }
-            Builtin::Date => time::date(&subject, second)?,
-            Builtin::Duration => time::duration(&subject)?,
-            Builtin::ToJson => Value::from(serde_json::to_string(&subject).map_err(|cause| error(cause.to_string()))?),
+            Builtin::Date => time::date(subject, second)?,
+            Builtin::Duration => time::duration(subject)?,
+            Builtin::ToJson => Value::from(serde_json::to_string(subject).map_err(|cause| error(cause.to_string()))?),
             Builtin::FromJson => {
-                let text = subject.as_str().ok_or_else(|| self.wrong("a string", &subject))?;
+                let text = subject.as_str().ok_or_else(|| self.wrong("a string", subject))?;
                 serde_json::from_str(text).map_err(|cause| error(format!("`{}`: not JSON: {cause}", self.name)))?
             }
             _ => {
                 let path = second.and_then(Value::as_str).ok_or_else(|| error("`jsonpath` takes a path as text"))?;
-                crate::path::query(&subject, path)?
+                crate::path::query(subject, path)?
             }
         })
     }

@@ -92,13 +92,11 @@ impl<'s> Parser<'s> {
         match token.lexeme {
             Lexeme::Number(text) => {
                 self.bump();
-                match literals::number(text) {
-                    Some(value) => self.node(Kind::Literal(value), token.start),
-                    None => {
-                        let help = Some("names start with a letter; put texts in quotes".to_owned());
-                        Err(fault(format!("`{text}` is not a number"), help, token.start, token.end))
-                    }
-                }
+                let Some(value) = literals::number(text) else {
+                    let help = Some("names start with a letter; put texts in quotes".to_owned());
+                    return Err(fault(format!("`{text}` is not a number"), help, token.start, token.end));
+                };
+                self.node(Kind::Literal(value), token.start)
             }
             Lexeme::Quote(quote) => {
                 self.bump();
@@ -162,10 +160,11 @@ impl<'s> Parser<'s> {
         if matches!(self.peek().lexeme, Lexeme::Symbol("(")) {
             return self.call(word, (token.start, token.end), None, token.start);
         }
-        if word == "fake" && self.lexer.text[token.end..].starts_with('.') {
-            if let Some(fake) = self.fake(token)? {
-                return Ok(fake);
-            }
+        if word == "fake"
+            && self.lexer.text[token.end..].starts_with('.')
+            && let Some(fake) = self.fake(token)?
+        {
+            return Ok(fake);
         }
         self.root(Root::Name(word.to_owned()), token.start)
     }

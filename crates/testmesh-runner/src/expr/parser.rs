@@ -34,8 +34,11 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<SyntaxError>> {
     match parser.whole() {
         Ok(node) => root = Some(node),
         Err(error) => {
+            // An operator in the wrong place is where the next part starts; any other mistake ends where it ends.
+            let junction = matches!(text.get(error.start..error.end), Some("&&" | "||"));
+            let from = if junction { error.start } else { error.end };
             parser.errors.push(error);
-            parser.resume();
+            parser.resume(from);
         }
     }
     match root {
@@ -66,8 +69,8 @@ impl<'s> Parser<'s> {
     }
 
     /// After a mistake, parses the rest from the next `&&` or `||` for the mistakes in it.
-    fn resume(&mut self) {
-        let mut here = self.last_end;
+    fn resume(&mut self, from: usize) {
+        let mut here = from;
         while let Some(found) = next_junction(&self.lexer.text[here..]) {
             here += found + 2;
             self.seek(here);
@@ -400,7 +403,7 @@ impl<'s> Parser<'s> {
             let help = Some(format!("name a variable, or write `{}` for the braces themselves", escape_of(curly)));
             return Err(fault(format!("`{opening}{close}` is empty"), help, open.start, end));
         }
-        let inner = self.expression().map_err(|error| self.in_reference(error, open))?;
+        let inner = self.expression().map_err(|error| in_reference(error, open))?;
         let next = self.peek();
         if next.lexeme == Lexeme::Symbol(":") && is_plain_path(&inner) {
             return self.default(inner, open, close);
@@ -417,7 +420,7 @@ impl<'s> Parser<'s> {
         } else {
             self.unexpected(&format!("an operator or `{close}`"), next)
         };
-        Err(self.in_reference(error, open))
+        Err(in_reference(error, open))
     }
 
     /// `:text` after a path, up to the closing braces.
@@ -433,14 +436,6 @@ impl<'s> Parser<'s> {
         let text = rest[..length].trim().into();
         self.seek(colon.end + length + close.len());
         self.node(Kind::Default(Box::new(path), text), open.start)
-    }
-
-    fn in_reference(&self, mut error: SyntaxError, open: Token<'s>) -> SyntaxError {
-        let curly = open.lexeme == Lexeme::Symbol("{{");
-        if error.help.is_none() {
-            error.help = Some(format!("for the braces themselves write `{}`", escape_of(curly)));
-        }
-        error
     }
 
     /// A text with references, from the opening quote at `open` on.
@@ -502,6 +497,13 @@ pub(super) fn word_operator(word: &str) -> Option<Operator> {
 /// A mistake at these bytes.
 pub(super) fn fault(message: impl Into<String>, help: Option<String>, start: usize, end: usize) -> SyntaxError {
     SyntaxError { message: message.into(), help, start, end: end.max(start) }
+}
+
+/// The same mistake, with the way out for braces that were no reference.
+fn in_reference(mut error: SyntaxError, open: Token<'_>) -> SyntaxError {
+    let curly = open.lexeme == Lexeme::Symbol("{{");
+    error.help.get_or_insert_with(|| format!("for the braces themselves write `{}`", escape_of(curly)));
+    error
 }
 
 fn too_deep(start: usize, end: usize) -> SyntaxError {

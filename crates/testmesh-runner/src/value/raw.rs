@@ -25,7 +25,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Value, serde_json::Error> {
     if bytes.len() <= PARSE_LIMIT {
         return serde_json::from_slice(&bytes);
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| <serde_json::Error as de::Error>::custom(error))?;
+    let text = std::str::from_utf8(&bytes).map_err(<serde_json::Error as de::Error>::custom)?;
     serde_json::from_str::<IgnoredAny>(text)?;
     let start = text.trim_ascii_start().as_bytes().first().copied();
     if !matches!(start, Some(b'{' | b'[')) {

@@ -1,0 +1,6 @@
+//! Feeds arbitrary text to `testmesh_runner::fuzzing::expression`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| testmesh_runner::fuzzing::expression(text));
