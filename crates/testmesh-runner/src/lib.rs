@@ -7,7 +7,6 @@ pub(crate) mod action;
 pub(crate) mod actions;
 pub mod builtins;
 pub mod diagnostic;
-pub(crate) mod duration;
 pub mod engine;
 pub mod event;
 pub mod executor;

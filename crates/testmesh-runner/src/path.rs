@@ -88,10 +88,11 @@ impl ResultPath {
         let is_root = bare && (matches!(first.as_str(), "result" | "response") || first == roots.step_id);
         // `result` alone is the result, unless there is something of that name to be found.
         let alone = self.steps.len() == 1 && self.query.is_none();
-        if is_root && !alone {
-            if let found @ Some(_) = self.select(roots.result, &self.steps[1..])? {
-                return Ok(found);
-            }
+        if is_root
+            && !alone
+            && let found @ Some(_) = self.select(roots.result, &self.steps[1..])?
+        {
+            return Ok(found);
         }
         if let found @ Some(_) = self.select(primary, &self.steps)? {
             return Ok(found);

@@ -214,8 +214,13 @@ impl Value {
             Value::Text(_) => "string",
             Value::List(_) => "list",
             Value::Map(_) => "map",
-            Value::Raw(raw) if raw.is_list() => "list",
-            Value::Raw(_) => "map",
+            Value::Raw(raw) => {
+                if raw.is_list() {
+                    "list"
+                } else {
+                    "map"
+                }
+            }
             Value::Bytes(_) => "bytes",
         }
     }

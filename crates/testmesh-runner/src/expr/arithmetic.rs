@@ -16,7 +16,8 @@ pub(super) fn apply(operator: Operator, left: &Value, right: &Value) -> Result<V
         return Ok(moved);
     }
     if operator == Operator::Add {
-        let glued = (matches!(left, Value::Text(_)) || matches!(right, Value::Text(_))).then(|| left.to_text().zip(right.to_text()));
+        let glued = (matches!(left, Value::Text(_)) || matches!(right, Value::Text(_)))
+            .then(|| left.to_text().zip(right.to_text()));
         if let Some(Some((left, right))) = glued {
             return Ok(Value::from(format!("{left}{right}")));
         }
@@ -24,13 +25,11 @@ pub(super) fn apply(operator: Operator, left: &Value, right: &Value) -> Result<V
             return Ok(Value::list(left.iter().chain(right.iter()).cloned().collect()));
         }
     }
-    match (operand(left), operand(right)) {
-        (Some(left), Some(right)) => numbers(operator, &left, &right),
-        _ => {
-            let (symbol, left, right) = (operator.symbol(), with_article(left), with_article(right));
-            Err(error(format!("`{symbol}` takes numbers, not {left} and {right}")))
-        }
+    if let (Some(left), Some(right)) = (operand(left), operand(right)) {
+        return numbers(operator, &left, &right);
     }
+    let (symbol, left, right) = (operator.symbol(), with_article(left), with_article(right));
+    Err(error(format!("`{symbol}` takes numbers, not {left} and {right}")))
 }
 
 /// `left + right`, both of them numbers.

@@ -288,9 +288,7 @@ impl Function {
 
     fn on_value(&self, subject: &Value, second: Option<&Value>) -> Result<Value, EvalError> {
         Ok(match self.kind {
-            Builtin::Len => {
-                Value::from(subject.len().ok_or_else(|| self.wrong("a string, a list or a map", subject))?)
-            }
+            Builtin::Len => Value::from(subject.len().ok_or_else(|| self.wrong("a string, a list or a map", subject))?),
             Builtin::Type => Value::from(subject.type_name()),
             Builtin::Text => Value::Text(subject.to_text().unwrap_or_default()),
             Builtin::Keys | Builtin::Values if subject.is_null() => Value::list(Vec::new()),

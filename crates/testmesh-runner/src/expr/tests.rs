@@ -351,6 +351,7 @@ fn evaluation_errors_name_the_thing() {
         ("body.email matches body.id + '('", "is not a regular expression", ""),
         ("\"id {{body.none}}\"", "`body.none` is null", "give it a default"),
         ("date('yesterday')", "`date` cannot read \"yesterday\"", ""),
+        ("duration('5 parsecs')", "`5 parsecs` is not a duration", "300ms"),
         ("now('%Q')", "is not a time format", "%Y"),
         ("body matches_schema 'user.json'", "the schema `user.json` cannot be read here", ""),
         ("body matches_schema {'$ref': 'file:///etc/hosts'}", "the schema is not valid", ""),

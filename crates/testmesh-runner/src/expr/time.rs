@@ -35,16 +35,16 @@ pub(super) fn date(value: &Value, layout: Option<&Value>) -> Result<Value, EvalE
 
 /// `duration(text)`: seconds.
 pub(super) fn duration(value: &Value) -> Result<Value, EvalError> {
-    let parsed = match value {
-        Value::Text(text) => crate::duration::parse_duration(text),
-        number => match number.as_f64() {
-            Some(seconds) => crate::duration::from_seconds(seconds),
-            None => {
-                Err(format!("`duration` takes a text such as `1h30m`, not {}", super::explain::with_article(value)))
-            }
-        },
+    let text = match value {
+        Value::Text(text) => text.clone(),
+        number if crate::value::is_number(number) => number.to_text().unwrap_or_default(),
+        _ => return Err(error(format!("`duration` takes a text, not {}", super::explain::with_article(value)))),
     };
-    Ok(seconds(parsed.map_err(error)?.as_secs_f64()))
+    let parsed = crate::units::parse_duration(&text).ok_or_else(|| EvalError {
+        message: format!("`{text}` is not a duration"),
+        help: Some("write it like `300ms`, `1.5s`, `1h30m`, or a number of seconds".to_owned()),
+    })?;
+    Ok(seconds(parsed.as_secs_f64()))
 }
 
 /// A time in a `strftime` layout.
