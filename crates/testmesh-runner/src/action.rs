@@ -93,6 +93,17 @@ pub enum Kind {
     Assertions,
     /// Nested steps, compiled when the flow is parsed.
     Steps,
+    /// A list of `{name, steps}`, compiled when the flow is parsed.
+    Branches,
+}
+
+/// Steps that run beside other steps.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Its name; `branch_<n>` when the flow gives none.
+    pub name: String,
+    /// Its steps.
+    pub steps: Vec<Step>,
 }
 
 /// A key of the result.
@@ -133,6 +144,8 @@ pub enum ConfigField {
     Assertions(Vec<Assertion>),
     /// From [`Kind::Steps`].
     Steps(Vec<Step>),
+    /// From [`Kind::Branches`].
+    Branches(Vec<Branch>),
 }
 
 impl StepConfig {
@@ -153,6 +166,14 @@ impl StepConfig {
     pub(crate) fn assertions(&self, name: &str) -> &[Assertion] {
         match self.get(name) {
             Some(ConfigField::Assertions(assertions)) => assertions,
+            _ => &[],
+        }
+    }
+
+    /// The branches at a key of [`Kind::Branches`].
+    pub(crate) fn branches(&self, name: &str) -> &[Branch] {
+        match self.get(name) {
+            Some(ConfigField::Branches(branches)) => branches,
             _ => &[],
         }
     }

@@ -3,14 +3,32 @@
 use crate::action::Action;
 
 mod assert;
+mod condition;
 mod delay;
+mod for_each;
 mod http_request;
 mod log;
+mod parallel;
+mod run_flow;
+mod transform;
 mod wait_for;
+mod wait_until;
 
 /// Every action, in the order of the reference.
 pub(crate) fn registry() -> &'static [&'static dyn Action] {
-    &[&http_request::HttpRequest, &wait_for::WaitFor, &log::Log, &delay::Delay, &assert::Assert]
+    &[
+        &http_request::HttpRequest,
+        &log::Log,
+        &delay::Delay,
+        &assert::Assert,
+        &transform::Transform,
+        &condition::Condition,
+        &for_each::ForEach,
+        &parallel::Parallel,
+        &wait_until::WaitUntil,
+        &wait_for::WaitFor,
+        &run_flow::RunFlow,
+    ]
 }
 
 /// The action with this name or alias.

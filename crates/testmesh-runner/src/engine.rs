@@ -29,14 +29,15 @@ mod opening;
 mod phases;
 mod resolved;
 mod run;
-mod schema;
 mod step;
 mod stop;
 mod stored;
+mod subflow;
 
 pub(crate) use block::BlockEnd;
-pub(crate) use context::{ActionContext, Stopped};
+pub(crate) use context::{ActionContext, Stopped, at_key};
 pub(crate) use judge::check_assertions;
+pub(crate) use phases::Verdict;
 pub(crate) use resolved::{Resolved, entries, items, mismatch};
 
 /// What every run of a process shares.

@@ -1,6 +1,7 @@
 //! A flow, compiled: everything that can be decided from its text is decided here, once.
 
 mod assertion;
+mod branches;
 mod check;
 mod config;
 mod data;
@@ -141,7 +142,8 @@ pub struct Step {
     pub retry: Option<Retry>,
     /// Repeats until a condition holds.
     pub poll: Option<Poll>,
-    /// For each attempt of the action (default 30 s; none for control flow and `delay`, which the flow's own limits).
+    /// For each attempt of the action, when the flow says so. (Otherwise 30 s; none for control flow and `delay`, which
+    /// the flow's own time-out limits, and for actions that are given a `timeout` of their own.)
     pub timeout: Option<Duration>,
     /// What happens after a failure.
     pub on_error: OnError,
@@ -355,6 +357,7 @@ fn count(steps: &[Step]) -> usize {
     let nested = |step: &Step| {
         let configured = step.config.fields.iter().map(|(_, field)| match field {
             ConfigField::Steps(steps) => count(steps),
+            ConfigField::Branches(branches) => branches.iter().map(|branch| count(&branch.steps)).sum(),
             ConfigField::Tree(_) | ConfigField::Expression(_) | ConfigField::Assertions(_) => 0,
         });
         let handled = match &step.on_error {

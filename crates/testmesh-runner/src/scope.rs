@@ -186,6 +186,11 @@ impl Scope {
         Value::Map(Arc::new(map))
     }
 
+    /// What was captured by name in this layer.
+    pub(crate) fn outputs(&self) -> Value {
+        Value::Map(Arc::new(Map { entries: self.captured.read().outputs.clone(), ignore_case: false }))
+    }
+
     fn layers(&self) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self), |scope| scope.parent.as_deref())
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::action::{ActionError, ActionResult};
+use crate::engine::context::Stopped;
 use crate::engine::phases::FlowRun;
 use crate::engine::stop::Stop;
 use crate::flow::Step;
@@ -52,6 +54,31 @@ impl BlockEnd {
     /// Whether every step held.
     pub(crate) fn held(&self) -> bool {
         self.failed == 0 && !self.stopped
+    }
+
+    /// What several lists came to together; the first failure is the first list's that has one.
+    pub(crate) fn sum(ends: impl IntoIterator<Item = BlockEnd>) -> BlockEnd {
+        ends.into_iter().fold(BlockEnd::default(), |total, end| BlockEnd {
+            passed: total.passed + end.passed,
+            failed: total.failed + end.failed,
+            tolerated: total.tolerated + end.tolerated,
+            skipped: total.skipped + end.skipped,
+            stopped: total.stopped || end.stopped,
+            failure: total.failure.or(end.failure),
+        })
+    }
+
+    /// `result` when every step held; else why the step around them did not pass, with `result` beside it.
+    pub(crate) fn into_result(self, result: ActionResult) -> Result<ActionResult, ActionError> {
+        match self.failure {
+            Some(failure) => Err(ActionError {
+                kind: failure.error.kind,
+                message: format!("step `{}`: {}", failure.id, failure.error.message),
+                partial: Some(Box::new(result)),
+            }),
+            None if self.stopped => Err(ActionError { partial: Some(Box::new(result)), ..Stopped.into() }),
+            None => Ok(result),
+        }
     }
 
     fn count(&mut self, id: &str, end: StepEnd) {

@@ -19,7 +19,7 @@ use crate::event::RunEventKind;
 use crate::expr::EvalError;
 use crate::files::Files;
 use crate::flow::Step;
-use crate::record::{AssertionRecord, ErrorKind, LogRecord};
+use crate::record::{AssertionRecord, ErrorKind, LogRecord, StepError};
 use crate::scope::Scope;
 use crate::template::Lookup;
 use crate::value::Value;
@@ -93,11 +93,6 @@ impl<'a> ActionContext<'a> {
         &self.flow.run.files
     }
 
-    /// The run's flow, and how deep it is nested in others.
-    pub(in crate::engine) fn flow(&self) -> &'a FlowRun<'a> {
-        self.flow
-    }
-
     /// Something the run keeps for its whole length, made when first asked for: a client pool, a cookie jar.
     pub(crate) fn resource<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut resources = self.flow.run.resources.lock();
@@ -150,6 +145,28 @@ impl<'a> ActionContext<'a> {
     ) -> BoxFuture<'b, BlockEnd> {
         let place = Place { parent: Some(self.ordinal), iteration, ..self.place };
         Box::pin(self.flow.block(steps, scope, place, stop))
+    }
+
+    /// As [`ActionContext::run_steps`], for at most `limit`.
+    pub(crate) async fn run_steps_within(
+        &self,
+        steps: &[Step],
+        scope: &Arc<Scope>,
+        iteration: Option<u32>,
+        limit: Duration,
+    ) -> BlockEnd {
+        let stop = self.stop.child();
+        let mut block = self.run_steps_until(steps, scope, iteration, &stop);
+        tokio::select! {
+            biased;
+            // Not dropped when the timer wins: it is told to stop and awaited below.
+            end = &mut block => return end,
+            // Cancel-safe: a timer.
+            () = tokio::time::sleep(limit) => {}
+        }
+        let message = "the time of the step around it was up".to_owned();
+        stop.give(Some(StepError { kind: ErrorKind::Timeout, message }));
+        block.await
     }
 
     /// A layer over the step's scope.

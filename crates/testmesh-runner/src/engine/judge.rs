@@ -5,9 +5,9 @@ use indexmap::IndexMap;
 
 use crate::action::ActionSpec;
 use crate::engine::context::{ActionContext, explain};
-use crate::engine::{schema, stored};
-use crate::expr::Checked;
-use crate::flow::{Assertion, Output, OutputSource, Step};
+use crate::engine::stored;
+use crate::expr::{Checked, EvalError, schema};
+use crate::flow::{Assertion, Output, OutputSource, SchemaAssertion, Step};
 use crate::mask::Masker;
 use crate::path::PathRoots;
 use crate::record::{AssertionRecord, ErrorKind, StepError};
@@ -85,7 +85,7 @@ pub(crate) struct Verdict {
 /// against when it names no value.
 pub(crate) fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, masker: &Masker) -> Verdict {
     let outcome = match &assertion.schema {
-        Some(wanted) => schema::check(wanted, names, subject),
+        Some(wanted) => check_schema(wanted, names, subject),
         None => assertion.expression.check(names),
     };
     let source = assertion.expression.source();
@@ -109,6 +109,20 @@ pub(crate) fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, 
             Verdict { record, evaluated: false }
         }
     }
+}
+
+/// Holds a value against a JSON Schema; `subject` is the value it means when it names none.
+fn check_schema(wanted: &SchemaAssertion, names: &dyn Lookup, subject: &Value) -> Result<Checked, EvalError> {
+    let schema = wanted.schema.render(names)?.to_json();
+    let value = match &wanted.value {
+        Some(tree) => tree.render(names)?,
+        None => subject.clone(),
+    };
+    let faults = schema::faults(&schema, &value)?;
+    let holds = faults.is_empty();
+    let message =
+        if holds { String::new() } else { format!("the value does not match the schema: {}", faults.join("; ")) };
+    Ok(Checked { holds, actual: Some(value), expected: None, message })
 }
 
 /// The message that the flow gives for a failed assertion.

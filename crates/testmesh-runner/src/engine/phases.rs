@@ -67,7 +67,7 @@ impl FlowRun<'_> {
         let place = |phase| Place { phase, parent: self.parent, iteration };
         let test_stop = stop.child();
         let (end, timed_out) = self.test(scope, &place, &test_stop).await;
-        let mut verdict = self.verdict(end, timed_out);
+        let mut verdict = self.verdict(end, timed_out, stop);
         if verdict.status == ExecutionStatus::Passed && !self.run.dry_run {
             self.outputs(scope, &mut verdict);
         }
@@ -80,7 +80,8 @@ impl FlowRun<'_> {
                 verdict.failure = torn_down.failure;
             }
         }
-        if self.run.cancel.is_cancelled() && verdict.status != ExecutionStatus::Cancelled {
+        // Also when the wish came during teardown. (A sub-flow of a teardown that follows a cancellation was not stopped.)
+        if stop.cancelled() && verdict.status != ExecutionStatus::Cancelled {
             let cancelled = Verdict::cancelled();
             return Verdict { outputs: verdict.outputs, failure: verdict.failure, ..cancelled };
         }
@@ -95,14 +96,7 @@ impl FlowRun<'_> {
                 return setup;
             }
             let main = self.block(&self.flow.steps, scope, place(Phase::Main), stop).await;
-            BlockEnd {
-                passed: setup.passed + main.passed,
-                failed: setup.failed + main.failed,
-                tolerated: setup.tolerated + main.tolerated,
-                skipped: setup.skipped + main.skipped,
-                stopped: main.stopped,
-                failure: setup.failure.or(main.failure),
-            }
+            BlockEnd::sum([setup, main])
         });
         let limit = self.flow.config.timeout;
         tokio::select! {
@@ -120,9 +114,9 @@ impl FlowRun<'_> {
         (end, timed_out)
     }
 
-    fn verdict(&self, end: BlockEnd, timed_out: bool) -> Verdict {
+    fn verdict(&self, end: BlockEnd, timed_out: bool, stop: &Stop) -> Verdict {
         let failure = end.failure;
-        if self.run.cancel.is_cancelled() {
+        if stop.cancelled() {
             return Verdict { failure, ..Verdict::cancelled() };
         }
         if let Some(fault) = self.run.faulted() {

@@ -33,6 +33,8 @@ pub(in crate::engine) struct RunState {
     pub(in crate::engine) emitter: Emitter,
     pub(in crate::engine) execution_id: ExecutionId,
     pub(in crate::engine) files: Files,
+    /// What the run was given: sub-flows see it, too.
+    pub(in crate::engine) variables: IndexMap<String, Value>,
     pub(in crate::engine) environment: Arc<IndexMap<String, Value>>,
     pub(in crate::engine) env_file: Arc<IndexMap<String, Value>>,
     pub(in crate::engine) secrets: Arc<HashMap<String, String>>,
@@ -111,6 +113,7 @@ fn begin(
         emitter: Emitter::new(request.execution_id, clock, events, masker, request.first_seq),
         execution_id: request.execution_id,
         files: request.files,
+        variables: request.variables.clone(),
         environment: Arc::new(request.environment),
         env_file: Arc::new(request.env_file),
         secrets: Arc::new(request.secrets),

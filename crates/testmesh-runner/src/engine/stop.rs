@@ -50,6 +50,11 @@ impl Stop {
         self.0.token.is_cancelled()
     }
 
+    /// Whether it was given because the run is being cancelled.
+    pub(crate) fn cancelled(&self) -> bool {
+        self.given() && self.why().is_none()
+    }
+
     /// Waits for it.
     pub(crate) async fn wait(&self) {
         self.0.token.cancelled().await;

@@ -43,7 +43,7 @@ impl<'t> Decoder<'t, '_> {
         id: &str,
     ) -> StepConfig {
         let order = |kind: Option<Kind>| match kind {
-            Some(Kind::Steps) => 1,
+            Some(Kind::Steps | Kind::Branches) => 1,
             // A loop's condition is evaluated after its steps, a branch's before.
             Some(Kind::Expression | Kind::Assertions) if spec.name != "condition" => 2,
             _ => 0,
@@ -67,6 +67,7 @@ impl<'t> Decoder<'t, '_> {
                         ConfigField::Assertions(self.with_names(names, |d| d.assertions(Some(entry))))
                     }
                     Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, section, id)),
+                    Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, section, id)),
                     Some(kind) => ConfigField::Tree(self.value(kind, name, &entry.value, place(entry))),
                 };
                 *slot = Some((name.to_owned(), compiled));
@@ -191,7 +192,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Nested steps, which see the loop's variables.
-    fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
+    pub(super) fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
         let mut names: Vec<String> = ["item", "index", "iteration", "attempt"].map(str::to_owned).to_vec();
         for key in ["item_name", "index_name", "as"] {
             names.extend(section.entry(key).and_then(|entry| entry.value.text()).map(str::to_owned));

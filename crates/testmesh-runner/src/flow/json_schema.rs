@@ -292,5 +292,13 @@ fn kind(kind: Kind) -> Json {
         Kind::OneOf(kinds) => json!({ "anyOf": kinds.iter().map(|kind| self::kind(*kind)).collect::<Vec<_>>() }),
         Kind::Assertions => refer("assertions"),
         Kind::Steps => json!({ "type": "array", "items": refer("step") }),
+        Kind::Branches => json!({ "type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "name": refer("scalar"),
+                "steps": { "type": "array", "items": refer("step") },
+            },
+            "required": ["steps"],
+        } }),
     }
 }

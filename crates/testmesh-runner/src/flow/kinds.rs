@@ -37,7 +37,7 @@ pub(crate) fn pick(kind: Kind, node: &Node<'_>) -> Kind {
 
 fn shaped_like(kind: Kind, node: &Node<'_>) -> bool {
     match (&node.kind, kind) {
-        (NodeKind::List(_), Kind::List(_) | Kind::Steps | Kind::Assertions)
+        (NodeKind::List(_), Kind::List(_) | Kind::Steps | Kind::Branches | Kind::Assertions)
         | (NodeKind::Map(_), Kind::Map(_) | Kind::Object(_)) => true,
         (_, Kind::OneOf(kinds)) => kinds.iter().any(|kind| shaped_like(*kind, node)),
         _ => false,
@@ -54,11 +54,11 @@ pub(crate) fn fits(kind: Kind, node: &Node<'_>) -> bool {
         (Kind::Object(fields), NodeKind::Map(entries)) => entries
             .iter()
             .all(|entry| fields.iter().any(|field| field.name == entry.key || field.aliases.contains(&&*entry.key))),
-        (Kind::Steps, NodeKind::List(items)) => items.iter().all(|item| item.entries().is_some()),
+        (Kind::Steps | Kind::Branches, NodeKind::List(items)) => items.iter().all(|item| item.entries().is_some()),
         (Kind::Expression, _) => node.text().is_some(),
         (Kind::Assertions, NodeKind::Scalar(_)) => node.text().is_some(),
         (Kind::Any | Kind::Assertions, _) => true,
-        (Kind::Map(_) | Kind::Object(_) | Kind::Steps, _) => false,
+        (Kind::Map(_) | Kind::Object(_) | Kind::Steps | Kind::Branches, _) => false,
         _ => check(kind, node).is_ok() && node.scalar().is_some(),
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn check(kind: Kind, node: &Node<'_>) -> Result<(), Mismatch> {
                 Err(wrong(kind))
             }
         }
-        Kind::Map(_) | Kind::Object(_) | Kind::Steps => Err(wrong(kind)),
+        Kind::Map(_) | Kind::Object(_) | Kind::Steps | Kind::Branches => Err(wrong(kind)),
     }
 }
 
@@ -166,5 +166,6 @@ pub(crate) fn describe(kind: Kind) -> String {
         Kind::Expression => "an expression".to_owned(),
         Kind::Assertions => "expressions".to_owned(),
         Kind::Steps => "a list of steps".to_owned(),
+        Kind::Branches => "a list of branches, each with `steps`".to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use super::source::Span;
 use super::suggest;
 use super::yaml::{Entry, Node, NodeKind};
 use super::{Output, OutputSource, Step};
-use crate::action::{ActionSpec, Kind, StepConfig};
+use crate::action::{ActionSpec, StepConfig};
 use crate::actions;
 use crate::diagnostic::Code;
 
@@ -28,12 +28,6 @@ pub(crate) const STEP_KEYS: &[&str] = &[
     "on_error",
     "disabled",
 ];
-
-/// How long an attempt of an action may take unless the step says otherwise.
-pub(crate) const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// Actions that wait or run other steps for as long as they are told to.
-const UNTIMED: &[&str] = &["condition", "delay", "for_each", "parallel", "run_flow", "wait_for", "wait_until"];
 
 /// Names in an assertion that mean the step at hand.
 pub(crate) const RESULT_ROOTS: &[&str] =
@@ -106,7 +100,7 @@ impl<'t> Decoder<'t, '_> {
         let on_error = self.on_error(&section, &id);
         self.facts.push(Fact::Close);
         self.findings_of_action(&section, known);
-        let timeout = self.step_timeout(&section, known);
+        let timeout = section.set("timeout").and_then(|entry| self.duration(entry, false));
         let disabled = self.boolean(&section, "disabled").unwrap_or(false);
         let Known::Here(spec) = known else { return None };
         Some(Step {
@@ -280,15 +274,6 @@ impl<'t> Decoder<'t, '_> {
                 None
             }
         }
-    }
-
-    fn step_timeout(&mut self, section: &Section<'_, 't>, known: Known<'_>) -> Option<std::time::Duration> {
-        if let Some(entry) = section.set("timeout") {
-            return self.duration(entry, false);
-        }
-        let Known::Here(spec) = known else { return None };
-        let nests = spec.config.iter().any(|field| matches!(field.kind, Kind::Steps));
-        (!nests && !UNTIMED.contains(&spec.name)).then_some(DEFAULT_TIMEOUT)
     }
 }
 
