@@ -66,14 +66,19 @@ impl Files {
     pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes, FileError> {
         let files = self.clone();
         let written = path.to_owned();
-        let reading = tokio::task::spawn_blocking(move || {
-            let resolved = files.resolve(&written)?;
-            read_at_most(&resolved, limit, &written)
-        });
+        let reading = tokio::task::spawn_blocking(move || files.read_blocking(&written, limit));
         match reading.await {
             Ok(outcome) => outcome,
             Err(stopped) => Err(FileError::Io { path: path.to_owned(), source: io::Error::other(stopped) }),
         }
+    }
+
+    /// As [`Files::read`], on the thread that calls: for where there is no runtime.
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn read_blocking(&self, path: &str, limit: u64) -> Result<Bytes, FileError> {
+        read_at_most(&self.resolve(path)?, limit, path)
     }
 
     /// Resolves a path that may be read to the file it leads to, links and all.

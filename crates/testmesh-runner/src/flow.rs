@@ -22,6 +22,7 @@ mod source;
 mod step;
 mod suggest;
 mod text;
+mod variables;
 mod yaml;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use self::format::format;
 pub use self::json_schema::json_schema;
 pub use self::reference::{ReferencePage, reference};
 use self::source::Span;
+pub use self::variables::parse_variables;
 use crate::action::{ConfigField, StepConfig};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Expr;

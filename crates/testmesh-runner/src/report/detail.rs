@@ -183,7 +183,7 @@ pub fn failure_text(file: Option<&str>, step: &StepRecord) -> String {
 
 fn push_assertion(text: &mut String, file: Option<&str>, assertion: &AssertionRecord) {
     let _ = writeln!(text, "{}", assertion.expression);
-    if let Some(message) = assertion.message.as_deref().and_then(|message| message.lines().next()) {
+    if let Some(message) = news(assertion) {
         let _ = writeln!(text, "  {message}");
     }
     if let Some(lines) = diff(assertion) {
@@ -200,6 +200,13 @@ fn push_assertion(text: &mut String, file: Option<&str>, assertion: &AssertionRe
         }
     }
     let _ = writeln!(text, "  at {}", place(file, assertion.line));
+}
+
+/// The first line of an assertion's message, unless it only says what the two values say.
+pub fn news(assertion: &AssertionRecord) -> Option<&str> {
+    let line = assertion.message.as_deref()?.lines().next()?;
+    let says = |value: &Option<Json>| value.as_ref().is_some_and(|value| line.contains(&brief(value)));
+    (!(says(&assertion.actual) && says(&assertion.expected))).then_some(line)
 }
 
 /// The mark in front of a diff's line.

@@ -1,0 +1,134 @@
+//! `testmesh actions`: the reference of the actions, from the descriptions that validation uses.
+//!
+//! On a terminal its Markdown is laid out for reading; elsewhere it stays Markdown.
+
+use std::fmt::Write as _;
+
+use testmesh_runner::flow::{ReferencePage, reference};
+
+use crate::args::ActionsArgs;
+use crate::console::{Paint, Screen};
+use crate::exit::{Exit, Stop};
+
+/// Prints the list of actions, or one action's page.
+pub(crate) fn actions(args: &ActionsArgs, screen: &mut Screen) -> Result<Exit, Stop> {
+    let pages = reference();
+    let Some(wanted) = &args.name else {
+        screen.print(&list(&pages, screen.paint()));
+        return Ok(Exit::Passed);
+    };
+    let page = pages.iter().find(|page| page.name == *wanted || page.aliases.contains(wanted)).ok_or_else(|| {
+        let names: Vec<_> = pages.iter().map(|page| page.name.as_str()).collect();
+        Stop::input(format!("no action `{wanted}`: {}", names.join(", ")))
+    })?;
+    if screen.is_terminal() {
+        screen.print(&laid_out(&page.markdown, screen.paint(), screen.width()));
+    } else {
+        screen.print(&page.markdown);
+    }
+    Ok(Exit::Passed)
+}
+
+fn list(pages: &[ReferencePage], paint: Paint) -> String {
+    let width = pages.iter().map(|page| page.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for page in pages {
+        let name = format!("{:width$}", page.name);
+        let _ = writeln!(text, "{}  {}", paint.bold(&name), page.summary);
+    }
+    text.push_str("\n`testmesh actions NAME` shows what one of them takes and gives.\n");
+    text
+}
+
+/// Markdown for a terminal: headings stand out, tables are lists of their first column, code is set in.
+fn laid_out(markdown: &str, paint: Paint, width: usize) -> String {
+    let mut text = String::new();
+    let mut in_code = false;
+    let mut rows_seen = 0;
+    for line in markdown.lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        } else if in_code {
+            let _ = writeln!(text, "    {line}");
+        } else if let Some(row) = line.strip_prefix('|') {
+            rows_seen += 1;
+            // The first two lines are the table's head.
+            if rows_seen > 2 {
+                push_row(&mut text, row, paint, width);
+            }
+        } else {
+            rows_seen = 0;
+            let heading = line.trim_start_matches('#');
+            if heading.len() < line.len() {
+                let _ = writeln!(text, "{}", paint.bold(&heading.trim().replace('`', "")));
+            } else {
+                push_wrapped(&mut text, &line.replace('`', ""), 0, width);
+            }
+        }
+    }
+    text
+}
+
+fn push_row(text: &mut String, row: &str, paint: Paint, width: usize) {
+    let cells: Vec<_> = split_cells(row).into_iter().map(|cell| cell.replace('`', "")).collect();
+    let Some((name, rest)) = cells.split_first() else { return };
+    let (doc, facts) = rest.split_last().map_or(("", rest), |(doc, facts)| (doc.as_str(), facts));
+    let facts: Vec<_> = facts.iter().filter(|fact| !fact.is_empty()).map(String::as_str).collect();
+    let _ = writeln!(text, "  {}  {}", paint.good(name), paint.dim(&facts.join(", ")));
+    push_wrapped(text, doc, 6, width);
+}
+
+/// The cells of a row; `\|` is no border.
+fn split_cells(row: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut characters = row.trim_end().trim_end_matches('|').chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, cells.last_mut()) {
+            ('\\', Some(cell)) if characters.next_if_eq(&'|').is_some() => cell.push('|'),
+            ('|', _) => cells.push(String::new()),
+            (other, Some(cell)) => cell.push(other),
+            (_, None) => {}
+        }
+    }
+    cells.iter().map(|cell| cell.trim().to_owned()).collect()
+}
+
+fn push_wrapped(text: &mut String, paragraph: &str, indent: usize, width: usize) {
+    let room = width.saturating_sub(indent).clamp(20, 100);
+    let mut column = 0;
+    for word in paragraph.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > room {
+            text.push('\n');
+            column = 0;
+        }
+        if column == 0 {
+            let _ = write!(text, "{:indent$}", "");
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_is_laid_out_for_a_terminal() {
+        let markdown = "# `log`\n\nSays `x`.\n\n| key | takes | |\n|---|---|---|\n| `level` | `a` \\| `b` | How loud |\n\n```yaml\n- a\n```\n";
+        let expect = "log\n\nSays x.\n\n  level  a | b\n      How loud\n\n    - a\n";
+        assert_eq!(laid_out(markdown, Paint::plain(), 80), expect);
+    }
+
+    #[test]
+    fn long_paragraphs_are_wrapped() {
+        let mut text = String::new();
+        push_wrapped(&mut text, "one two three four five six seven", 2, 22);
+        assert_eq!(text, "  one two three four\n  five six seven\n");
+    }
+}

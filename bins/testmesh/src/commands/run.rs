@@ -1,0 +1,117 @@
+//! `testmesh run`: runs flows, here or on a server, and says how it went.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use testmesh_runner::report::{ReportEntry, render};
+use testmesh_shared::clock::SystemClock;
+use testmesh_shared::net::{Connector, NetPolicy, Proxies};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{Color, Report, RunArgs};
+use crate::console::{Console, Screen};
+use crate::exit::{Exit, Stop};
+use crate::local::Local;
+use crate::plan::{self, Filter};
+use crate::remote::Remote;
+use crate::settings::Settings;
+use crate::sources;
+use crate::suite::{self, Habits, Outcome, Target};
+
+/// Runs what was asked for.
+pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
+    let settings = Arc::new(Settings::read(args)?);
+    let sources = sources::collect(&args.paths)?;
+    let filter = Filter { tags: &args.tags, suite: args.suite.as_deref() };
+    let items = plan::make(&sources, &settings, &filter, &SystemClock)?;
+    if items.is_empty() {
+        return Err(Stop::input("no flow matches"));
+    }
+    let connector = connector(&settings)?;
+    let habits =
+        Habits { parallel: usize::from(args.parallel), fail_fast: args.fail_fast, keep: !args.reports.is_empty() };
+    let runtime = runtime(items.len().min(habits.parallel))?;
+    let mut console = Console::new(Screen::stdout(color), args.format, args.verbose);
+    let outcome = runtime.block_on(async {
+        let target = match &args.server {
+            Some(url) => Target::Remote(Remote::new(url, args.token.as_deref(), connector, Arc::clone(&settings))?),
+            None => Target::Local(Local::new(Arc::clone(&settings), connector, &items)),
+        };
+        Ok(suite::run(items, Arc::new(target), habits, &mut console).await)
+    })?;
+    // What still runs after a second interrupt is not waited for.
+    runtime.shutdown_background();
+    for report in &args.reports {
+        write_report(report, &outcome.entries)?;
+    }
+    Ok(verdict(&outcome))
+}
+
+fn connector(settings: &Settings) -> Result<Connector, Stop> {
+    let proxies = Proxies::from_variables(|name| settings.os_env.get(name).cloned())
+        .map_err(|(variable, error)| Stop::input(format!("the proxy in `{variable}` cannot be used: {error}")))?;
+    Ok(Connector::new(NetPolicy::open()).with_proxies(proxies))
+}
+
+/// One thread for one flow; more flows share as many threads as there are cores.
+fn runtime(n_concurrent: usize) -> Result<Runtime, Stop> {
+    let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let n_threads = n_concurrent.min(n_cores);
+    let mut builder = if n_threads > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder
+        .worker_threads(n_threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::not_run(format!("cannot start: {error}")))
+}
+
+fn write_report(report: &Report, entries: &[ReportEntry]) -> Result<(), Stop> {
+    let failed =
+        |error: std::io::Error| Stop::not_run(format!("cannot write the report `{}`: {error}", report.path.display()));
+    if let Some(folder) = report.path.parent().filter(|folder| *folder != Path::new("")) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    std::fs::write(&report.path, render(report.format, entries)).map_err(failed)
+}
+
+/// A failed test outweighs what could not be run, and that outweighs wrong input.
+fn verdict(outcome: &Outcome) -> Exit {
+    let totals = &outcome.totals;
+    let invalid_only = outcome.invalid == totals.flows;
+    if outcome.interrupted {
+        Exit::NotRun
+    } else if totals.failed > 0 || (outcome.invalid > 0 && !invalid_only) {
+        Exit::Failed
+    } else if outcome.invalid > 0 {
+        Exit::InvalidInput
+    } else if totals.errors > 0 || totals.cancelled > 0 {
+        Exit::NotRun
+    } else {
+        Exit::Passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testmesh_runner::report::Totals;
+
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_what_matters_most() {
+        let check = |flows: u32, failed: u32, errors: u32, invalid: u32, expect: Exit| {
+            let passed = flows - failed - errors;
+            let totals = Totals { flows, passed, failed, errors, ..Totals::default() };
+            let outcome = Outcome { totals, invalid, ..Outcome::default() };
+            assert_eq!(verdict(&outcome), expect, "{outcome:?}");
+        };
+        check(2, 0, 0, 0, Exit::Passed);
+        check(2, 1, 0, 0, Exit::Failed);
+        check(2, 1, 1, 0, Exit::Failed);
+        check(2, 0, 1, 0, Exit::NotRun);
+        check(2, 0, 1, 1, Exit::Failed);
+        check(2, 0, 2, 2, Exit::InvalidInput);
+        let interrupted = Outcome { interrupted: true, ..Outcome::default() };
+        assert_eq!(verdict(&interrupted), Exit::NotRun);
+    }
+}

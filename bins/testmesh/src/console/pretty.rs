@@ -1,0 +1,127 @@
+//! `--format pretty`: one line for a flow that passed, everything that helps for one that did not.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use testmesh_runner::record::{Execution, ExecutionStatus, Phase, StepRecord, StepStatus};
+use testmesh_runner::report::detail;
+
+use super::detail as shown;
+use super::{Paint, clean, duration};
+use crate::suite::{Finished, Outcome};
+
+/// What is printed for a flow.
+pub(super) fn flow(finished: &Finished, paint: Paint, show_steps: bool, verbose: bool) -> String {
+    let execution = &finished.entry.execution;
+    let file = finished.entry.file.as_deref();
+    let mut text = String::new();
+    push_title(&mut text, execution, file, paint);
+    let passed = execution.status == ExecutionStatus::Passed;
+    if show_steps || !passed {
+        for step in detail::top_level(execution) {
+            for (depth, step) in detail::subtree(execution, step) {
+                push_step(&mut text, file, step, (depth, paint, verbose));
+            }
+        }
+    } else {
+        // What failed beside a flow that passed (a teardown) is told all the same.
+        for step in detail::top_level(execution).filter(|step| detail::is_failure(step.status)) {
+            push_step(&mut text, file, step, (0, paint, verbose));
+        }
+    }
+    if !finished.diagnostics.is_empty() {
+        for diagnostic in &finished.diagnostics {
+            text.push_str(&shown::indent(&diagnostic.render(file, paint.is_on()), 2));
+        }
+    } else if let Some(error) = &execution.error {
+        text.push_str(&shown::indent(&paint.bad(&clean(&error.message)), 2));
+    }
+    text
+}
+
+fn push_title(text: &mut String, execution: &Execution, file: Option<&str>, paint: Paint) {
+    let name = clean(&execution.flow_name);
+    let took = duration(Duration::from_millis(execution.duration_ms.unwrap_or(0)));
+    let steps = match execution.total_steps {
+        0 => String::new(),
+        1 => "1 step, ".to_owned(),
+        total if execution.passed_steps == total => format!("{total} steps, "),
+        total => format!("{} of {total} steps, ", execution.passed_steps),
+    };
+    let facts = paint.dim(&format!("({steps}{took})"));
+    let _ = match execution.status {
+        ExecutionStatus::Passed => writeln!(text, "{} {name} {facts}", paint.good("✓")),
+        ExecutionStatus::Cancelled => writeln!(text, "{} {name} {} {facts}", paint.warn("■"), paint.warn("cancelled")),
+        ExecutionStatus::Failed => writeln!(text, "{} {} {facts}", paint.bad("✗"), paint.bold(&name)),
+        ExecutionStatus::Error | ExecutionStatus::Queued | ExecutionStatus::Running => {
+            let file = file.filter(|file| *file != execution.flow_name).map(|file| format!(" {file}"));
+            writeln!(text, "{} {}{} {facts}", paint.bad("✗"), paint.bold(&name), file.unwrap_or_default())
+        }
+    };
+}
+
+fn push_step(text: &mut String, file: Option<&str>, step: &StepRecord, (depth, paint, verbose): (usize, Paint, bool)) {
+    let mark = match step.status {
+        StepStatus::Passed => paint.good("✓"),
+        StepStatus::Failed | StepStatus::Error => paint.bad("✗"),
+        StepStatus::Tolerated | StepStatus::Cancelled => paint.warn("!"),
+        StepStatus::Skipped | StepStatus::Pending | StepStatus::Running => paint.dim("-"),
+    };
+    let phase = match step.phase {
+        Phase::Main => "",
+        Phase::Setup => "setup: ",
+        Phase::Teardown => "teardown: ",
+    };
+    let title = detail::title(step);
+    let _ = write!(text, "{:width$}{mark} {phase}{}", "", clean(&title), width = 2 + 2 * depth);
+    match step.status {
+        StepStatus::Skipped => {
+            let reason = step.skip_reason.as_deref().unwrap_or("skipped");
+            let _ = write!(text, "  {}", paint.dim(&format!("skipped: {}", clean(reason))));
+        }
+        StepStatus::Tolerated | StepStatus::Cancelled => {
+            let _ = write!(text, "  {}", paint.warn(detail::step_word(step.status)));
+        }
+        StepStatus::Pending | StepStatus::Running | StepStatus::Passed | StepStatus::Failed | StepStatus::Error => {}
+    }
+    if step.status != StepStatus::Skipped {
+        let took = duration(Duration::from_millis(step.duration_ms));
+        let attempts = if step.attempt > 1 { format!("{} attempts, ", step.attempt) } else { String::new() };
+        let _ = write!(text, "  {}", paint.dim(&format!("{attempts}{took}")));
+    }
+    let failed = detail::is_failure(step.status) || step.status == StepStatus::Tolerated;
+    if failed {
+        let _ = write!(text, "  {}", paint.dim(&detail::place(file, step.line)));
+    }
+    text.push('\n');
+    let indent = 6 + 2 * depth;
+    if failed || verbose {
+        text.push_str(&shown::indent(&shown::exchange(step, paint, verbose), indent));
+    }
+    for log in &step.logs {
+        let line = format!("{} {}", paint.dim(&log.level), clean(&log.message));
+        text.push_str(&shown::indent(&line, indent));
+    }
+    text.push_str(&shown::indent(&shown::verdict(file, step, paint, verbose), indent));
+}
+
+/// What is printed at the end.
+pub(super) fn summary(outcome: &Outcome, paint: Paint, elapsed: Duration) -> String {
+    let totals = &outcome.totals;
+    let mut parts = Vec::new();
+    let mut part = |count: u32, word: &str, painted: fn(Paint, &str) -> String| {
+        if count > 0 {
+            parts.push(painted(paint, &format!("{count} {word}")));
+        }
+    };
+    part(totals.passed, "passed", Paint::good);
+    part(totals.failed, "failed", Paint::bad);
+    part(totals.errors - outcome.invalid.min(totals.errors), "could not be run", Paint::bad);
+    part(outcome.invalid, "invalid", Paint::bad);
+    part(totals.cancelled, "cancelled", Paint::warn);
+    part(u32::try_from(outcome.not_started).unwrap_or(u32::MAX), "not started", Paint::warn);
+    let all = u64::from(totals.flows) + outcome.not_started as u64;
+    let flows = if all == 1 { "1 flow".to_owned() } else { format!("{all} flows") };
+    let steps = if totals.steps == 1 { "1 step".to_owned() } else { format!("{} steps", totals.steps) };
+    format!("\n{} {} · {steps} · {}\n", paint.bold(&format!("{flows}:")), parts.join(", "), duration(elapsed))
+}

@@ -1,0 +1,93 @@
+//! What one `testmesh run` was told, in the form the flows need it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use testmesh_runner::files::Files;
+use testmesh_runner::flow::ParseOptions;
+use testmesh_runner::value::Value;
+
+use crate::args::RunArgs;
+use crate::environment;
+use crate::exit::Stop;
+
+/// What every flow of the run is given.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// `--var`.
+    pub(crate) variables: IndexMap<String, Value>,
+    /// `--env-file`, later files above earlier ones.
+    pub(crate) env_file: IndexMap<String, String>,
+    /// `--secret`.
+    pub(crate) secrets: HashMap<String, String>,
+    /// `--environment`.
+    pub(crate) environment: Option<String>,
+    /// The operating system's environment.
+    pub(crate) os_env: IndexMap<String, String>,
+    /// `--root`, resolved.
+    pub(crate) root: Option<PathBuf>,
+    /// `--seed`.
+    pub(crate) seed: Option<u64>,
+    /// `--strict`.
+    pub(crate) strict: bool,
+    /// `--dry-run`.
+    pub(crate) dry_run: bool,
+    /// `--update-snapshots`.
+    pub(crate) update_snapshots: bool,
+    /// Whether a server runs the flows.
+    pub(crate) remote: bool,
+}
+
+impl Settings {
+    /// Reads what the arguments refer to.
+    pub(crate) fn read(args: &RunArgs) -> Result<Self, Stop> {
+        let os_env = environment::of_process();
+        let mut env_file = IndexMap::new();
+        for path in &args.env_files {
+            env_file.extend(environment::read_dotenv(path).map_err(Stop::input)?);
+        }
+        let root = match &args.root {
+            Some(root) => Some(
+                root.canonicalize()
+                    .map_err(|error| Stop::input(format!("cannot use `{}` as --root: {error}", root.display())))?,
+            ),
+            None => None,
+        };
+        let remote = args.server.is_some();
+        if remote && !args.secrets.is_empty() {
+            return Err(Stop::input("--secret cannot be used with --server: a server has its own secrets"));
+        }
+        if remote && args.update_snapshots {
+            return Err(Stop::input("--update-snapshots cannot be used with --server: snapshots are files here"));
+        }
+        Ok(Self {
+            variables: args
+                .variables
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::Text(value.clone().into())))
+                .collect(),
+            env_file,
+            secrets: environment::secrets(&args.secrets, &os_env)?,
+            environment: args.environment.clone(),
+            os_env,
+            root,
+            seed: args.seed,
+            strict: args.strict,
+            dry_run: args.dry_run,
+            update_snapshots: args.update_snapshots,
+            remote,
+        })
+    }
+
+    /// What the parser is told: names that will be there are not reported as undefined.
+    pub(crate) fn parse_options(&self) -> ParseOptions {
+        let known = self.variables.keys().chain(self.env_file.keys()).chain(self.os_env.keys());
+        ParseOptions { strict: self.strict, known_names: known.cloned().collect(), ..ParseOptions::default() }
+    }
+
+    /// The files that a flow in `folder` may read.
+    pub(crate) fn files(&self, folder: PathBuf) -> Files {
+        Files { base: folder, root: self.root.clone(), enabled: true }
+    }
+}

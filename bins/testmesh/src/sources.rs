@@ -1,0 +1,209 @@
+//! Which files are meant: arguments that name files, folders and globs, made a list of flow files.
+//!
+//! A file named by itself is always in the list. In a folder only those files are taken that look like a flow, so that
+//! a `docker-compose.yaml` beside the flows is not a failed test.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use globset::GlobBuilder;
+use testmesh_runner::diagnostic::Diagnostic;
+use testmesh_runner::flow::{Flow, ParseOptions};
+
+use crate::exit::Stop;
+
+/// A flow file and its text.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// The path as it is shown.
+    pub(crate) shown: String,
+    /// The path.
+    pub(crate) path: PathBuf,
+    /// What is in it, or why it cannot be read.
+    pub(crate) text: Result<Arc<str>, Unread>,
+}
+
+/// Why there is no text.
+#[derive(Debug, Clone)]
+pub(crate) struct Unread {
+    /// In one sentence, a fragment.
+    pub(crate) reason: String,
+    /// Where it is about a place in the file.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Source {
+    /// The folder that the flow's relative paths start from.
+    pub(crate) fn folder(&self) -> PathBuf {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+            _ => PathBuf::from("."),
+        }
+    }
+}
+
+/// Reads every file that `arguments` name, each once, in the order named (folders and globs by path).
+pub(crate) fn collect(arguments: &[String]) -> Result<Vec<Source>, Stop> {
+    let mut seen = HashSet::new();
+    let mut sources = Vec::new();
+    for argument in arguments {
+        let path = Path::new(argument);
+        let before = sources.len();
+        if path.is_dir() {
+            for file in yaml_files(path)? {
+                push(&mut sources, &mut seen, file, looks_like_a_flow);
+            }
+        } else if path.exists() || !argument.contains(['*', '?', '[', '{']) {
+            if !path.exists() {
+                return Err(Stop::input(format!("no file or folder `{argument}`")));
+            }
+            push(&mut sources, &mut seen, path.to_path_buf(), |_| true);
+        } else {
+            for file in matching(argument)? {
+                push(&mut sources, &mut seen, file, looks_like_a_flow);
+            }
+        }
+        if sources.len() == before && !path.is_file() {
+            return Err(Stop::input(format!("no flow file in `{argument}`")));
+        }
+    }
+    Ok(sources)
+}
+
+fn push(sources: &mut Vec<Source>, seen: &mut HashSet<PathBuf>, path: PathBuf, wanted: fn(&str) -> bool) {
+    if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+        return;
+    }
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8(bytes).map(Arc::from).map_err(|error| {
+            let diagnostics = Flow::parse_bytes(error.as_bytes(), &ParseOptions::default()).diagnostics;
+            Unread { reason: "it is not UTF-8 text".to_owned(), diagnostics }
+        }),
+        Err(error) => Err(Unread { reason: format!("it cannot be read: {error}"), diagnostics: Vec::new() }),
+    };
+    if text.as_deref().is_ok_and(|text| !wanted(text)) {
+        return;
+    }
+    let shown = path.strip_prefix("./").unwrap_or(&path).display().to_string();
+    sources.push(Source { shown, path, text });
+}
+
+/// Whether a top-level key of a flow stands at the beginning of a line.
+fn looks_like_a_flow(text: &str) -> bool {
+    const KEYS: [&str; 4] = ["flow", "steps", "setup", "teardown"];
+    let is_key = |line: &str| {
+        let line = line.trim_start_matches(['"', '\'']);
+        KEYS.iter().any(|key| {
+            line.strip_prefix(key).is_some_and(|rest| {
+                let rest = rest.trim_start_matches(['"', '\'']).trim_start();
+                rest.starts_with(':')
+            })
+        })
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    text.lines().any(is_key) || text.trim_start().strip_prefix('{').is_some_and(|rest| is_key(rest.trim_start()))
+}
+
+/// Every YAML file below a folder, hidden folders left out, sorted by path.
+fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
+    let mut files = Vec::new();
+    walk(folder, &mut |path| {
+        if matches!(path.extension().and_then(|extension| extension.to_str()), Some("yaml" | "yml")) {
+            files.push(path);
+        }
+    })?;
+    files.sort();
+    Ok(files)
+}
+
+fn walk(folder: &Path, found: &mut dyn FnMut(PathBuf)) -> Result<(), Stop> {
+    let unreadable = |error| Stop::input(format!("cannot read the folder `{}`: {error}", folder.display()));
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let kind = entry.file_type().map_err(unreadable)?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        // Links to folders are not followed: they may lead back here.
+        if kind.is_dir() && !hidden {
+            walk(&entry.path(), found)?;
+        } else if !kind.is_dir() && !hidden {
+            found(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The files below the glob's fixed folder that match it, sorted by path.
+fn matching(glob: &str) -> Result<Vec<PathBuf>, Stop> {
+    let invalid = |error| Stop::input(format!("`{glob}` is not a valid glob: {error}"));
+    let matcher = GlobBuilder::new(glob.trim_start_matches("./"))
+        .literal_separator(true)
+        .build()
+        .map_err(invalid)?
+        .compile_matcher();
+    let fixed: PathBuf = Path::new(glob)
+        .components()
+        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']))
+        .collect();
+    let start = if fixed.as_os_str().is_empty() { PathBuf::from(".") } else { fixed };
+    if !start.is_dir() {
+        return Err(Stop::input(format!("no folder `{}`", start.display())));
+    }
+    let mut files = Vec::new();
+    walk(&start, &mut |path| {
+        if matcher.is_match(path.strip_prefix("./").unwrap_or(&path)) {
+            files.push(path);
+        }
+    })?;
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_told_from_other_yaml_by_its_top_level_keys() {
+        for (text, flow) in [
+            ("flow:\n  name: x\n", true),
+            ("name: x\nsteps: []\n", true),
+            ("\u{feff}flow: {}\n", true),
+            ("{\"flow\": {}}", true),
+            ("'steps' : []", true),
+            ("services:\n  web:\n    steps: 3\n", false),
+            ("flowers: 3\n", false),
+            ("", false),
+        ] {
+            assert_eq!(looks_like_a_flow(text), flow, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn folders_and_globs_give_each_flow_once_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in [
+            ("b.yaml", "flow: {}"),
+            ("a.yml", "steps: []"),
+            ("sub/c.yaml", "flow: {}"),
+            ("compose.yaml", "services: {}"),
+            (".git/d.yaml", "flow: {}"),
+            ("note.txt", "flow: {}"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        }
+        let root = folder.path().to_str().expect("a UTF-8 path").to_owned();
+        let names = |arguments: &[String]| -> Vec<String> {
+            let sources = collect(arguments).map_err(|stop| stop.message).expect("files");
+            sources.iter().map(|source| source.shown[root.len() + 1..].to_owned()).collect()
+        };
+        assert_eq!(names(std::slice::from_ref(&root)), ["a.yml", "b.yaml", "sub/c.yaml"]);
+        assert_eq!(names(&[format!("{root}/**/*.yaml"), root.clone()]), ["b.yaml", "sub/c.yaml", "a.yml"]);
+        assert_eq!(names(&[format!("{root}/*.yaml")]), ["b.yaml"]);
+        assert_eq!(names(&[format!("{root}/compose.yaml")]), ["compose.yaml"], "named by itself");
+        assert!(collect(&[format!("{root}/none.yaml")]).is_err());
+        assert!(collect(&[format!("{root}/*.json")]).is_err());
+    }
+}
