@@ -123,7 +123,7 @@ impl Action for WaitFor {
         let timeout = config.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
         let started = Instant::now();
         let mut attempts = 0;
-        let mut last = Miss::Again(ErrorKind::Timeout, "no attempt came to an end".to_owned());
+        let mut last = Miss::Again("no attempt came to an end".to_owned());
         let waiting = async {
             loop {
                 attempts += 1;
@@ -131,7 +131,7 @@ impl Action for WaitFor {
                 last = match attempt.await {
                     Ok(Ok(found)) => return Ok(found),
                     Ok(Err(miss)) => miss,
-                    Err(_) => Miss::Again(ErrorKind::Timeout, format!("no answer within {LONGEST_ATTEMPT:?}")),
+                    Err(_) => Miss::Again(format!("no answer within {LONGEST_ATTEMPT:?}")),
                 };
                 if let Miss::Final(kind, message) = &last {
                     return Err(ActionError::new(*kind, format!("waiting for {awaited}: {message}")));
@@ -140,28 +140,24 @@ impl Action for WaitFor {
             }
         };
         let request = Value::map([("wait_for", Value::Text(awaited.to_string().into()))]);
-        match tokio::time::timeout(timeout, waiting).await {
-            Ok(outcome) => {
-                let mut entries = outcome?;
-                let waited = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-                entries.extend([("attempts", Value::Int(attempts)), ("duration_ms", Value::Int(waited))]);
-                let result = Value::map(entries);
-                Ok(ActionResult { response: result.clone(), result, request, primary: None })
-            }
-            Err(_) => {
-                let (Miss::Again(_, message) | Miss::Final(_, message)) = last;
-                let message = format!("{awaited} is not there after {timeout:?} and {attempts} attempts: {message}");
-                let partial = Box::new(ActionResult { request, ..ActionResult::default() });
-                Err(ActionError { kind: ErrorKind::Timeout, message, partial: Some(partial) })
-            }
-        }
+        let Ok(outcome) = tokio::time::timeout(timeout, waiting).await else {
+            let (Miss::Again(message) | Miss::Final(_, message)) = last;
+            let message = format!("{awaited} is not there after {timeout:?} and {attempts} attempts: {message}");
+            let partial = Box::new(ActionResult { request, ..ActionResult::default() });
+            return Err(ActionError { kind: ErrorKind::Timeout, message, partial: Some(partial) });
+        };
+        let mut entries = outcome?;
+        let waited = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        entries.extend([("attempts", Value::Int(attempts)), ("duration_ms", Value::Int(waited))]);
+        let result = Value::map(entries);
+        Ok(ActionResult { response: result.clone(), result, request, primary: None })
     }
 }
 
 /// Why an attempt found nothing.
 enum Miss {
     /// It may come yet.
-    Again(ErrorKind, String),
+    Again(String),
     /// It never will.
     Final(ErrorKind, String),
 }
@@ -289,19 +285,19 @@ impl HttpTarget {
     async fn attempt(&self, session: &HttpSession) -> Result<Found, Miss> {
         let miss = |error: testmesh_shared::http::HttpError| match kind_of(&error) {
             kind @ (ErrorKind::Policy | ErrorKind::Config) => Miss::Final(kind, chain(&error)),
-            kind => Miss::Again(kind, chain(&error)),
+            _ => Miss::Again(chain(&error)),
         };
         let response = session.client.send(self.request.clone(), &self.options).await.map_err(miss)?;
         let status = response.status;
         let wanted = if self.statuses.is_empty() { status.as_u16() < 400 } else { self.statuses.contains(&status) };
         let body = response.collect(BODY_LIMIT).await;
         if !wanted {
-            return Err(Miss::Again(ErrorKind::Assertion, format!("it answers {status}")));
+            return Err(Miss::Again(format!("it answers {status}")));
         }
         if let Some(text) = &self.contains {
             let body = body.map_err(miss)?.body;
             if memchr::memmem::find(&body, text.as_bytes()).is_none() {
-                return Err(Miss::Again(ErrorKind::Assertion, format!("its body does not contain `{text}`")));
+                return Err(Miss::Again(format!("its body does not contain `{text}`")));
             }
         }
         Ok(vec![("status", Value::Int(i64::from(status.as_u16())))])
@@ -311,7 +307,7 @@ impl HttpTarget {
 fn net_miss(error: &NetError) -> Miss {
     match error {
         NetError::Denied { .. } => Miss::Final(ErrorKind::Policy, error.to_string()),
-        NetError::Resolve { .. } | NetError::Connect { .. } => Miss::Again(ErrorKind::Connection, chain(error)),
+        NetError::Resolve { .. } | NetError::Connect { .. } => Miss::Again(chain(error)),
     }
 }
 
@@ -327,19 +323,19 @@ async fn find_file(files: &Files, path: &str, contains: Option<&str>) -> Result<
         if error.kind == ErrorKind::Policy {
             Miss::Final(error.kind, error.message)
         } else {
-            Miss::Again(error.kind, error.message)
+            Miss::Again(error.message)
         }
     };
     let size = match contains {
         None => {
             let resolved = files.resolve(path).map_err(miss)?;
             let metadata = tokio::fs::metadata(resolved).await;
-            metadata.map_err(|error| Miss::Again(ErrorKind::Config, error.to_string()))?.len()
+            metadata.map_err(|error| Miss::Again(error.to_string()))?.len()
         }
         Some(text) => {
             let contents = files.read(path, 64 << 20).await.map_err(miss)?;
             if memchr::memmem::find(&contents, text.as_bytes()).is_none() {
-                return Err(Miss::Again(ErrorKind::Assertion, format!("it does not contain `{text}`")));
+                return Err(Miss::Again(format!("it does not contain `{text}`")));
             }
             contents.len() as u64
         }

@@ -96,9 +96,19 @@ impl HttpError {
     }
 
     pub(super) fn from_hyper(error: hyper::Error) -> Self {
-        // The source of an error in HTTP/2 says whether the transport broke or the peer refused.
-        let broken_transport = error.source().is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>);
+        let transport = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+        let broken_transport = transport.is_some_and(is_of_transport);
         let closed = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || broken_transport;
         if closed && !error.is_parse() { HttpError::Closed(error) } else { HttpError::Protocol(error) }
+    }
+}
+
+/// Errors of HTTP's framing come as I/O errors too, of a kind that only TLS alerts share with them.
+fn is_of_transport(error: &std::io::Error) -> bool {
+    match (error.kind(), error.get_ref()) {
+        (std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData, Some(cause)) => {
+            cause.is::<rustls::Error>()
+        }
+        _ => true,
     }
 }

@@ -128,7 +128,6 @@ struct Part {
     filename: Option<ByteString>,
     content_type: Option<ByteString>,
     bytes: Bytes,
-    shown: Value,
 }
 
 async fn from_multipart(value: &Value, files: &Files) -> Result<Payload, ActionError> {
@@ -136,14 +135,14 @@ async fn from_multipart(value: &Value, files: &Files) -> Result<Payload, ActionE
     if let Some(map) = entries(value) {
         for (name, value) in map {
             for item in items(&value).unwrap_or_else(|| vec![value]) {
-                parts.push(part(name.clone(), &item, files).await?);
+                parts.push(part(&name, &item, files).await?);
             }
         }
     } else if let Some(list) = items(value) {
         for item in list {
             let name = item.get("name").and_then(|name| name.to_text());
             let name = name.ok_or_else(|| refuse("each part of `multipart` needs a `name`"))?;
-            parts.push(part(name, &item, files).await?);
+            parts.push(part(&name, &item, files).await?);
         }
     } else {
         return Err(mismatch("multipart", "a map or a list of parts", value));
@@ -151,25 +150,22 @@ async fn from_multipart(value: &Value, files: &Files) -> Result<Payload, ActionE
     Ok(encode_multipart(&parts, &format!("testmesh-{:032x}", rand::random::<u128>())))
 }
 
-async fn part(name: ByteString, value: &Value, files: &Files) -> Result<Part, ActionError> {
+async fn part(name: &ByteString, value: &Value, files: &Files) -> Result<Part, ActionError> {
     let Some(map) = entries(value) else { return Ok(plain_part(name, value)) };
     let text_of = |key: &str| map.get(key).and_then(Value::to_text);
     let path = text_of("file").or_else(|| text_of("path"));
     let content_type = text_of("content_type");
-    let (bytes, filename, guessed) = match path {
-        Some(path) => {
-            let contents = files.read(&path, FILE_LIMIT).await.map_err(|error| file_error(&error))?;
-            let filename = path.rsplit(['/', '\\']).next().map(ByteString::from);
-            let guessed = mime_guess::from_path(&*path).first_or_octet_stream().essence_str().into();
-            (contents, text_of("filename").or(filename), Some(guessed))
-        }
-        None => {
-            let Some(value) = map.get("value").or_else(|| map.get("text")).or_else(|| map.get("content")) else {
-                return Err(refuse(format!("the part `{name}` of `multipart` needs a `value` or a `file`")));
-            };
-            let plain = plain_part(name.clone(), value);
-            (plain.bytes, text_of("filename"), plain.content_type)
-        }
+    let (bytes, filename, guessed) = if let Some(path) = path {
+        let contents = files.read(&path, FILE_LIMIT).await.map_err(|error| file_error(&error))?;
+        let filename = path.rsplit(['/', '\\']).next().map(ByteString::from);
+        let guessed = mime_guess::from_path(&*path).first_or_octet_stream().essence_str().into();
+        (contents, text_of("filename").or(filename), Some(guessed))
+    } else {
+        let Some(value) = map.get("value").or_else(|| map.get("text")).or_else(|| map.get("content")) else {
+            return Err(refuse(format!("the part `{name}` of `multipart` needs a `value` or a `file`")));
+        };
+        let plain = plain_part(name, value);
+        (plain.bytes, text_of("filename"), plain.content_type)
     };
     let content_type = content_type.or(guessed);
     if let Some(text) = &content_type
@@ -177,10 +173,10 @@ async fn part(name: ByteString, value: &Value, files: &Files) -> Result<Part, Ac
     {
         return Err(refuse(format!("the part `{name}` of `multipart` has a `content_type` that cannot be sent")));
     }
-    Ok(Part { shown: describe_part(&name, &filename, &content_type, &bytes), name, filename, content_type, bytes })
+    Ok(Part { name: name.clone(), filename, content_type, bytes })
 }
 
-fn plain_part(name: ByteString, value: &Value) -> Part {
+fn plain_part(name: &ByteString, value: &Value) -> Part {
     let (bytes, content_type) = match value {
         Value::Bytes(bytes) => (bytes.clone(), Some(ByteString::from_static("application/octet-stream"))),
         Value::Map(_) | Value::List(_) | Value::Raw(_) => {
@@ -188,7 +184,7 @@ fn plain_part(name: ByteString, value: &Value) -> Part {
         }
         _ => (value.to_text().map(ByteString::into_bytes).unwrap_or_default(), None),
     };
-    Part { shown: describe_part(&name, &None, &content_type, &bytes), name, filename: None, content_type, bytes }
+    Part { name: name.clone(), filename: None, content_type, bytes }
 }
 
 /// Why a file cannot be read, as the step's error.
@@ -200,24 +196,16 @@ pub(in crate::actions) fn file_error(error: &crate::files::FileError) -> ActionE
     ActionError::new(kind, super::chain(error))
 }
 
-fn describe_part(
-    name: &ByteString,
-    filename: &Option<ByteString>,
-    content_type: &Option<ByteString>,
-    bytes: &Bytes,
-) -> Value {
-    let mut shown = Map::default();
-    shown.entries.insert("name".into(), Value::Text(name.clone()));
-    for (key, text) in [("filename", filename), ("content_type", content_type)] {
-        if let Some(text) = text {
-            shown.entries.insert(key.into(), Value::Text(text.clone()));
-        }
-    }
-    match ByteString::try_from(bytes.clone()) {
-        Ok(text) if filename.is_none() => shown.entries.insert("value".into(), Value::Text(text)),
-        _ => shown.entries.insert("size".into(), Value::Int(i64::try_from(bytes.len()).unwrap_or(i64::MAX))),
-    };
-    Value::Map(shown.into())
+/// A part as the record shows it: text in full, files and bytes by their size.
+fn describe_part(part: &Part) -> Value {
+    let mut shown = vec![("name", Value::Text(part.name.clone()))];
+    shown.extend(part.filename.clone().map(|text| ("filename", Value::Text(text))));
+    shown.extend(part.content_type.clone().map(|text| ("content_type", Value::Text(text))));
+    shown.push(match ByteString::try_from(part.bytes.clone()) {
+        Ok(text) if part.filename.is_none() => ("value", Value::Text(text)),
+        _ => ("size", Value::Int(i64::try_from(part.bytes.len()).unwrap_or(i64::MAX))),
+    });
+    Value::map(shown)
 }
 
 fn encode_multipart(parts: &[Part], boundary: &str) -> Payload {
@@ -240,7 +228,7 @@ fn encode_multipart(parts: &[Part], boundary: &str) -> Payload {
     body.put_slice(format!("--{boundary}--\r\n").as_bytes());
     let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
         .expect("the boundary is hexadecimal");
-    let shown = Value::list(parts.iter().map(|part| part.shown.clone()).collect());
+    let shown = Value::list(parts.iter().map(describe_part).collect());
     Payload { bytes: body.freeze(), content_type: Some(content_type), shown, present: true }
 }
 

@@ -147,11 +147,11 @@ fn read_content(read_as: ReadAs, media_type: &MediaType, bytes: Bytes) -> Result
             Ok(Content { body: Value::Bytes(bytes), text })
         }
         ReadAs::Text => {
-            let text = Value::Text(decode(media_type, bytes));
+            let text = Value::Text(decode(media_type, &bytes));
             Ok(Content { body: text.clone(), text })
         }
         ReadAs::Json => {
-            let text = decode(media_type, bytes);
+            let text = decode(media_type, &bytes);
             let body = Value::from_json_bytes(text.clone().into_bytes()).map_err(|error| {
                 Failure::new(ErrorKind::Protocol, format!("the answer's body is not JSON: {error} (`as: json`)"))
             })?;
@@ -166,12 +166,12 @@ fn read_by_content_type(media_type: &MediaType, bytes: Bytes) -> Content {
     let untyped_json =
         || media_type.essence.is_empty() && matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
     if media_type.is_json() || untyped_json() {
-        let text = decode(media_type, bytes);
+        let text = decode(media_type, &bytes);
         let body = Value::from_json_bytes(text.clone().into_bytes());
         return Content { body: body.unwrap_or_else(|_| Value::Text(text.clone())), text: Value::Text(text) };
     }
     if media_type.is_text() || media_type.charset.is_some() {
-        let text = Value::Text(decode(media_type, bytes));
+        let text = Value::Text(decode(media_type, &bytes));
         return Content { body: text.clone(), text };
     }
     match ByteString::try_from(bytes.clone()) {
@@ -182,9 +182,9 @@ fn read_by_content_type(media_type: &MediaType, bytes: Bytes) -> Content {
 
 /// The body as text: by its byte order mark, by its charset, else as UTF-8. Text that is UTF-8 already shares the
 /// body's memory; bytes that fit no character become U+FFFD.
-fn decode(media_type: &MediaType, bytes: Bytes) -> ByteString {
+fn decode(media_type: &MediaType, bytes: &Bytes) -> ByteString {
     let named = media_type.charset.as_deref().and_then(|label| Encoding::for_label(label.as_bytes()));
-    let (encoding, marked) = match Encoding::for_bom(&bytes) {
+    let (encoding, marked) = match Encoding::for_bom(bytes) {
         Some((encoding, length)) => (encoding, length),
         None => (named.unwrap_or(UTF_8), 0),
     };
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn text_shares_the_memory_of_the_body() {
         let bytes = Bytes::from(vec![b'x'; 1000]);
-        let decoded = decode(&MediaType::parse(Some("text/plain")), bytes.clone());
+        let decoded = decode(&MediaType::parse(Some("text/plain")), &bytes);
         assert_eq!(decoded.as_bytes().as_ptr(), bytes.as_ptr());
     }
 

@@ -1,0 +1,10 @@
+//! What the infrastructure does against real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test whose own servers fail should fail, and say where")]
+
+mod http;
+mod http_body;
+mod http_proxy;
+mod http_tls;
+mod net;
+mod server;
