@@ -9,7 +9,7 @@ use crate::action::ActionError;
 use crate::engine::{Resolved, entries, items, mismatch};
 use crate::files::Files;
 use crate::record::ErrorKind;
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 /// Largest file that is sent as a part.
 const FILE_LIMIT: u64 = 100 << 20;
