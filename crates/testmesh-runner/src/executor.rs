@@ -1,5 +1,13 @@
 //! Takes runs, queues them, runs them, and tells how they went.
-// SKELETON: owner S implements `LocalExecutor` in executor/{local,recorder,hub,…}.rs.
+
+mod admission;
+mod flows;
+mod follow;
+mod live;
+mod local;
+mod recorder;
+mod recovery;
+mod slots;
 
 use std::time::Duration;
 
@@ -13,6 +21,8 @@ use crate::diagnostic::Diagnostic;
 use crate::event::RunEvent;
 use crate::record::{Execution, Trigger};
 use crate::repository::RepositoryError;
+
+pub use local::{ExecutorConfig, ExecutorHandle, ExecutorParts, start};
 
 /// What to run.
 #[derive(Debug, Clone)]

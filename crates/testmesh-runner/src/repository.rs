@@ -1,14 +1,54 @@
 //! Keeps executions: the schema `executions`.
-// SKELETON: owner S implements (private `SqlExecutionRepository` behind `open`), adds what the recorder needs.
+//!
+//! A step's record is stored once: the stored event that ends a step holds its ordinal alone and is made whole again
+//! when it is read. All writes are batches of the executor's one writer ([`Batch`]).
+
+mod batch;
+mod events;
+mod read;
+mod row;
+mod schema;
+mod write;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use testmesh_shared::db::Db;
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, FlowId};
 use testmesh_shared::page::{Page, PageRequest};
 
 use crate::event::RunEvent;
 use crate::record::{Execution, ExecutionStatus, StepRecord, Trigger};
+
+pub(crate) use batch::{Batch, EventsRow, FinishRow, InsertRow, KeyRow, StartRow, StepRow};
+pub(crate) use events::StoredEvent;
+pub(crate) use row::QueuedRun;
+pub use schema::SCHEMA;
+pub(crate) use write::Committed;
+
+/// The executions in `db`, which is of [`SCHEMA`].
+pub fn execution_repository(db: &Db) -> Arc<dyn ExecutionRepository> {
+    Arc::new(Store::new(db.clone()))
+}
+
+/// The statements of the schema `executions`. Clones share the connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    db: Db,
+}
+
+impl Store {
+    pub(crate) fn new(db: Db) -> Self {
+        Self { db }
+    }
+}
+
+fn failed(operation: impl Into<String>) -> impl FnOnce(sqlx::Error) -> RepositoryError {
+    let operation = operation.into();
+    move |source| RepositoryError { operation, source }
+}
 
 /// Which executions to list.
 #[derive(Debug, Clone, Default)]
@@ -57,3 +97,6 @@ pub trait ExecutionRepository: Send + Sync {
     /// Stored events with a greater `seq`, in order.
     async fn events(&self, id: ExecutionId, after: u64) -> Result<Vec<RunEvent>, RepositoryError>;
 }
+
+#[cfg(test)]
+mod tests;

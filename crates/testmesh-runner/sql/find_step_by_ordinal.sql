@@ -1,0 +1,3 @@
+select record
+from executions.execution_steps
+where execution_id = $1 and ordinal = $2

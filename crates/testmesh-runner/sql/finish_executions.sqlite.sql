@@ -1,0 +1,17 @@
+-- A final state never changes.
+update executions.executions
+set status = finish.value ->> 'status',
+    started_at = finish.value ->> 'started_at',
+    finished_at = finish.value ->> 'finished_at',
+    duration_ms = finish.value ->> 'duration_ms',
+    total_steps = finish.value ->> 'total_steps',
+    passed_steps = finish.value ->> 'passed_steps',
+    failed_steps = finish.value ->> 'failed_steps',
+    skipped_steps = finish.value ->> 'skipped_steps',
+    error_code = finish.value ->> 'error_code',
+    error_message = finish.value ->> 'error_message',
+    trace_id = finish.value ->> 'trace_id',
+    runner = finish.value ->> 'runner',
+    options = null
+from json_each($1) finish
+where id = unhex(finish.value ->> 'id', '-') and status in ('queued', 'running')

@@ -1,0 +1,14 @@
+-- $1 status, $2 trigger, $3 schedule, $4 and $5 queued at or after, before; $6 and $7 the last item seen; $8 how many; $9 the flow.
+select e.id, e.flow_id, e.flow_name, e.flow_version, e.status, e.trigger_kind, e.schedule_id, e.job_id, e.environment, e.variables,
+       e.queued_at, e.started_at, e.finished_at, e.duration_ms, e.total_steps, e.passed_steps, e.failed_steps, e.skipped_steps,
+       e.error_code, e.error_message, e.trace_id, e.runner
+from executions.executions e
+where e.flow_id = $9
+  and (cast($1 as text) is null or e.status = $1)
+  and (cast($2 as text) is null or e.trigger_kind = $2)
+  and (cast($3 as text) is null or e.schedule_id = $3)
+  and (cast($4 as text) is null or e.queued_at >= $4)
+  and (cast($5 as text) is null or e.queued_at < $5)
+  and (cast($6 as text) is null or (e.queued_at, e.id) < ($6, $7))
+order by e.queued_at desc, e.id desc
+limit $8

@@ -1,0 +1,4 @@
+select id
+from executions.executions
+where status = 'running'
+order by id

@@ -1,0 +1,168 @@
+//! What one transaction of the writer stores: rows for `json_each`, one statement per table.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use testmesh_shared::db::Stamp;
+use testmesh_shared::error::ErrorCode;
+use testmesh_shared::ids::ExecutionId;
+use uuid::Uuid;
+
+use crate::record::{Execution, ExecutionStatus, Phase, StepStatus, Trigger};
+
+/// Rows to store together: all of them or none.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) keys: Vec<KeyRow>,
+    pub(crate) inserts: Vec<InsertRow>,
+    pub(crate) starts: Vec<StartRow>,
+    pub(crate) steps: Vec<StepRow>,
+    pub(crate) events: Vec<EventsRow>,
+    pub(crate) finishes: Vec<FinishRow>,
+}
+
+/// A caller's idempotency key.
+#[derive(Serialize)]
+pub(crate) struct KeyRow {
+    pub(crate) key: String,
+    pub(crate) request_hash: String,
+    pub(crate) execution_id: ExecutionId,
+    pub(crate) created_at: Stamp,
+}
+
+/// A new execution.
+#[derive(Serialize)]
+pub(crate) struct InsertRow {
+    pub(crate) id: ExecutionId,
+    flow_id: Option<Uuid>,
+    flow_name: String,
+    flow_version: Option<u32>,
+    definition_hash: String,
+    pub(crate) status: ExecutionStatus,
+    trigger: Trigger,
+    schedule_id: Option<Uuid>,
+    job_id: Option<Uuid>,
+    environment: Option<String>,
+    variables: IndexMap<String, serde_json::Value>,
+    queued_at: Stamp,
+    started_at: Option<Stamp>,
+    total_steps: u32,
+    trace_id: Option<String>,
+    options: Option<String>,
+    #[serde(skip)]
+    pub(super) definition: String,
+}
+
+/// A waiting execution that starts.
+#[derive(Serialize)]
+pub(crate) struct StartRow {
+    pub(crate) id: ExecutionId,
+    pub(crate) started_at: Stamp,
+}
+
+/// A step that ended.
+#[derive(Serialize)]
+pub(crate) struct StepRow {
+    pub(crate) execution_id: ExecutionId,
+    pub(crate) ordinal: u32,
+    pub(crate) step_id: String,
+    pub(crate) phase: Phase,
+    pub(crate) status: StepStatus,
+    pub(crate) record: Box<RawValue>,
+}
+
+/// Events in a row.
+#[derive(Serialize)]
+pub(crate) struct EventsRow {
+    pub(crate) execution_id: ExecutionId,
+    pub(crate) seq_from: u64,
+    pub(crate) seq_to: u64,
+    pub(crate) events: Vec<Box<RawValue>>,
+}
+
+/// An execution that ended.
+#[derive(Serialize)]
+pub(crate) struct FinishRow {
+    pub(crate) id: ExecutionId,
+    status: ExecutionStatus,
+    started_at: Option<Stamp>,
+    finished_at: Option<Stamp>,
+    duration_ms: Option<u64>,
+    total_steps: u32,
+    passed_steps: u32,
+    failed_steps: u32,
+    skipped_steps: u32,
+    error_code: Option<ErrorCode>,
+    error_message: Option<String>,
+    trace_id: Option<String>,
+    runner: Option<String>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inserts.is_empty()
+            && self.starts.is_empty()
+            && self.steps.is_empty()
+            && self.events.is_empty()
+            && self.finishes.is_empty()
+    }
+}
+
+impl InsertRow {
+    /// The row of `execution`. One that is `running` from the start needs no `options`.
+    pub(crate) fn new(execution: &Execution, definition: String, options: Option<String>) -> Self {
+        Self {
+            id: execution.id,
+            flow_id: execution.flow_id.map(testmesh_shared::ids::FlowId::as_uuid),
+            flow_name: execution.flow_name.clone(),
+            flow_version: execution.flow_version,
+            definition_hash: hex(&Sha256::digest(definition.as_bytes())),
+            status: execution.status,
+            trigger: execution.trigger,
+            schedule_id: execution.schedule_id,
+            job_id: execution.job_id,
+            environment: execution.environment.clone(),
+            variables: execution.variables.clone(),
+            queued_at: Stamp(execution.queued_at),
+            started_at: execution.started_at.map(Stamp),
+            total_steps: execution.total_steps,
+            trace_id: execution.trace_id.clone(),
+            options,
+            definition,
+        }
+    }
+
+    pub(super) fn definition_hash(&self) -> &str {
+        &self.definition_hash
+    }
+}
+
+impl FinishRow {
+    /// The final state of `execution`.
+    pub(crate) fn new(execution: &Execution) -> Self {
+        Self {
+            id: execution.id,
+            status: execution.status,
+            started_at: execution.started_at.map(Stamp),
+            finished_at: execution.finished_at.map(Stamp),
+            duration_ms: execution.duration_ms,
+            total_steps: execution.total_steps,
+            passed_steps: execution.passed_steps,
+            failed_steps: execution.failed_steps,
+            skipped_steps: execution.skipped_steps,
+            error_code: execution.error.as_ref().map(|error| error.code),
+            error_message: execution.error.as_ref().map(|error| error.message.clone()),
+            trace_id: execution.trace_id.clone(),
+            runner: execution.runner.clone(),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a text cannot fail");
+        text
+    })
+}

@@ -1,0 +1,13 @@
+//! The history of the schema `executions`.
+
+use testmesh_shared::db::{Migration, Schema};
+
+/// The schema `executions`: runs, their steps and events.
+pub const SCHEMA: Schema = Schema {
+    name: "executions",
+    sqlite: &[Migration {
+        version: 1,
+        name: "create",
+        sql: include_str!("../../../../migrations/executions/sqlite/0001_create.sql"),
+    }],
+};

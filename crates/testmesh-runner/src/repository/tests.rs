@@ -1,0 +1,1 @@
+//! The contract of `ExecutionRepository`, on every engine.

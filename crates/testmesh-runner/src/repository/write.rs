@@ -1,0 +1,161 @@
+//! Stores a batch in one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use testmesh_shared::db::Stamp;
+use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::on_db;
+use uuid::Uuid;
+
+use crate::repository::{Batch, InsertRow, RepositoryError, Store, failed};
+
+/// What a batch came to.
+#[derive(Default)]
+pub(crate) struct Committed {
+    /// Executions that are stored now and were not before.
+    pub(crate) inserted: HashSet<ExecutionId>,
+    /// Whose each idempotency key of the batch is: hash of the request, execution.
+    pub(crate) key_owners: HashMap<String, KeyOwner>,
+    /// Waiting executions that are running now.
+    pub(crate) started: HashSet<ExecutionId>,
+}
+
+/// The request that a key was used for first.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyOwner {
+    pub(crate) request_hash: String,
+    pub(crate) execution_id: ExecutionId,
+}
+
+#[derive(Serialize)]
+struct DefinitionRow<'a> {
+    hash: &'a str,
+    text: &'a str,
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyOwnerRow {
+    key: String,
+    request_hash: String,
+    execution_id: Uuid,
+}
+
+impl From<KeyOwnerRow> for (String, KeyOwner) {
+    fn from(row: KeyOwnerRow) -> Self {
+        (row.key, KeyOwner { request_hash: row.request_hash, execution_id: ExecutionId::from(row.execution_id) })
+    }
+}
+
+impl Store {
+    /// Stores `batch`. Keys taken before `keys_expired` are free again; an execution whose key is another's is left out.
+    pub(crate) async fn write(&self, batch: &Batch, keys_expired: DateTime<Utc>) -> Result<Committed, RepositoryError> {
+        let stored = async {
+            let mut done = Committed::default();
+            on_db!(&self.db, engine => {
+                let mut tx = engine.begin().await?;
+                if !batch.keys.is_empty() {
+                    let keys = json(&batch.keys)?;
+                    sqlx::query(include_str!("../../sql/claim_keys.sqlite.sql"))
+                        .bind(keys.clone())
+                        .bind(Stamp(keys_expired))
+                        .execute(&mut *tx)
+                        .await?;
+                    let owners: Vec<KeyOwnerRow> = sqlx::query_as(include_str!("../../sql/find_key_owners.sqlite.sql"))
+                        .bind(keys)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    done.key_owners = owners.into_iter().map(Into::into).collect();
+                }
+                let inserts = done.wanted(batch);
+                if !inserts.is_empty() {
+                    sqlx::query(include_str!("../../sql/insert_definitions.sqlite.sql"))
+                        .bind(json(&definitions(&inserts))?)
+                        .execute(&mut *tx)
+                        .await?;
+                    let ids: Vec<Uuid> = sqlx::query_scalar(include_str!("../../sql/insert_executions.sqlite.sql"))
+                        .bind(json(&inserts)?)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    done.inserted = ids.into_iter().map(ExecutionId::from).collect();
+                }
+                if !batch.starts.is_empty() {
+                    let ids: Vec<Uuid> = sqlx::query_scalar(include_str!("../../sql/start_executions.sqlite.sql"))
+                        .bind(json(&batch.starts)?)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    done.started = ids.into_iter().map(ExecutionId::from).collect();
+                }
+                let rest = [
+                    (include_str!("../../sql/insert_steps.sqlite.sql"), json_unless_empty(&batch.steps)?),
+                    (include_str!("../../sql/insert_events.sqlite.sql"), json_unless_empty(&batch.events)?),
+                    (include_str!("../../sql/finish_executions.sqlite.sql"), json_unless_empty(&batch.finishes)?),
+                ];
+                for (statement, rows) in rest {
+                    if let Some(rows) = rows {
+                        sqlx::query(statement).bind(rows).execute(&mut *tx).await?;
+                    }
+                }
+                tx.commit().await?;
+            });
+            Ok(done)
+        };
+        stored.await.map_err(failed("store a batch of executions"))
+    }
+
+    /// Whose `key` is, unless it was taken before `expired`.
+    pub(crate) async fn key_owner(
+        &self,
+        key: &str,
+        expired: DateTime<Utc>,
+    ) -> Result<Option<KeyOwner>, RepositoryError> {
+        let row: Result<Option<KeyOwnerRow>, _> = on_db!(&self.db, engine => {
+            sqlx::query_as(include_str!("../../sql/find_key_owner.sql"))
+                .bind(key)
+                .bind(Stamp(expired))
+                .fetch_optional(engine.reader())
+                .await
+        });
+        let owner = row.map_err(failed("read an idempotency key"))?;
+        Ok(owner.map(|row| <(String, KeyOwner)>::from(row).1))
+    }
+
+    /// Forgets keys taken before `expired`.
+    pub(crate) async fn forget_keys(&self, expired: DateTime<Utc>) -> Result<(), RepositoryError> {
+        let done: Result<(), sqlx::Error> = on_db!(&self.db, engine => async {
+            let mut tx = engine.begin().await?;
+            sqlx::query(include_str!("../../sql/delete_expired_keys.sql")).bind(Stamp(expired)).execute(&mut *tx).await?;
+            tx.commit().await
+        }.await);
+        done.map_err(failed("delete expired idempotency keys"))
+    }
+}
+
+impl Committed {
+    /// The executions of `batch` that no other request's key keeps out.
+    fn wanted<'a>(&self, batch: &'a Batch) -> Vec<&'a InsertRow> {
+        let refused: HashSet<ExecutionId> = batch
+            .keys
+            .iter()
+            .filter(|row| self.key_owners.get(&row.key).is_some_and(|owner| owner.execution_id != row.execution_id))
+            .map(|row| row.execution_id)
+            .collect();
+        batch.inserts.iter().filter(|row| !refused.contains(&row.id)).collect()
+    }
+}
+
+/// Each text once.
+fn definitions<'a>(inserts: &[&'a InsertRow]) -> Vec<DefinitionRow<'a>> {
+    let texts: HashMap<&str, &str> =
+        inserts.iter().map(|row| (row.definition_hash(), row.definition.as_str())).collect();
+    texts.into_iter().map(|(hash, text)| DefinitionRow { hash, text }).collect()
+}
+
+fn json<T: Serialize>(rows: &[T]) -> Result<String, sqlx::Error> {
+    serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+fn json_unless_empty<T: Serialize>(rows: &[T]) -> Result<Option<String>, sqlx::Error> {
+    if rows.is_empty() { Ok(None) } else { json(rows).map(Some) }
+}
