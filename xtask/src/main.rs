@@ -5,6 +5,7 @@ mod bench;
 mod boundaries;
 mod finding;
 mod schemas;
+mod suite;
 mod workspace;
 
 use std::process::ExitCode;
@@ -34,6 +35,12 @@ enum Task {
         /// Record new migrations in migrations/released.txt
         #[arg(long)]
         bless: bool,
+    },
+    /// The whole test suite
+    Test {
+        /// Only this part; may repeat
+        #[arg(long, value_name = "PART")]
+        only: Vec<suite::Part>,
     },
     /// Measures release builds against bare limits in the same run.
     Bench {
@@ -69,6 +76,7 @@ fn run(task: Task) -> Result<bool, Failure> {
     match task {
         Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
         Task::Schemas { bless } => schemas::run(&root, bless, &mut out),
+        Task::Test { only } => suite::run(&root, &only, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),
     }

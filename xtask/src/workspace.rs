@@ -62,6 +62,12 @@ pub(crate) fn members(root: &Path) -> Result<Vec<Member>, Failure> {
     Ok(packages.iter().map(member).collect())
 }
 
+/// Cargo's target folder of the workspace at `root`.
+pub(crate) fn target(root: &Path) -> Result<PathBuf, Failure> {
+    let metadata = MetadataCommand::new().manifest_path(root.join("Cargo.toml")).no_deps().exec()?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
 /// Every file below `folder` with this extension, sorted; none when there is no such folder. Build output and hidden
 /// folders are left out.
 pub(crate) fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Failure> {
