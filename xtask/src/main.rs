@@ -42,6 +42,8 @@ enum Task {
         #[arg(long, value_name = "PART")]
         only: Vec<suite::Part>,
     },
+    /// Writes the book's pages about actions
+    Reference,
     /// Measures release builds against bare limits in the same run.
     Bench {
         /// What to measure.
@@ -77,6 +79,7 @@ fn run(task: Task) -> Result<bool, Failure> {
         Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
         Task::Schemas { bless } => schemas::run(&root, bless, &mut out),
         Task::Test { only } => suite::run(&root, &only, &mut out),
+        Task::Reference => suite::reference::write(&root, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),
     }

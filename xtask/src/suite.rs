@@ -2,6 +2,7 @@
 
 mod api;
 mod book;
+pub(crate) mod reference;
 mod server;
 mod units;
 

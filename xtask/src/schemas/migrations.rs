@@ -3,6 +3,7 @@
 //! `migrations/released.txt` has a line `sha256  path` for each released file.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
@@ -102,9 +103,9 @@ pub(super) fn bless(root: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let mut released = read_released(root)?;
     for path in workspace::files(&root.join("migrations"), "sql")? {
         let name = relative(root, &path);
-        if !released.contains_key(&name) {
-            writeln!(out, "recorded {name}")?;
-            released.insert(name, checksum(&path)?);
+        if let Entry::Vacant(place) = released.entry(name) {
+            writeln!(out, "recorded {}", place.key())?;
+            place.insert(checksum(&path)?);
         }
     }
     let mut text = String::new();

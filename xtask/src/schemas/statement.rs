@@ -148,7 +148,9 @@ impl Check<'_> {
                 None => self.report(index.span().start.line, &SYNTAX, "an index without a name"),
             },
             Statement::Drop { object_type: ObjectType::Table | ObjectType::Index, names, .. } => {
-                names.iter().for_each(|name| self.owned(name, "object"));
+                for name in names {
+                    self.owned(name, "object");
+                }
             }
             Statement::AlterTable(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
                 self.visit(statement);

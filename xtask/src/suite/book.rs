@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::server::Server;
-use super::{Outcome, Setting};
+use super::{Outcome, Setting, reference};
 use crate::workspace::{self, Failure};
 
 const ADDRESS: &str = "127.0.0.1:5016";
@@ -42,6 +42,10 @@ pub(super) fn run(setting: &Setting<'_>, out: &mut dyn Write) -> Result<Outcome,
     pages.push(setting.root.join("README.md"));
     let server = Server::start(setting)?;
     let (mut checked, mut failed) = (0, 0);
+    for reason in reference::stale(setting)? {
+        failed += 1;
+        writeln!(out, "{reason}\n")?;
+    }
     for page in pages {
         let text = workspace::read(&page)?;
         let name = page.strip_prefix(setting.root).unwrap_or(&page);
@@ -57,7 +61,7 @@ pub(super) fn run(setting: &Setting<'_>, out: &mut dyn Write) -> Result<Outcome,
     }
     Ok(match failed {
         0 => Outcome::Passed(format!("{checked} code blocks")),
-        _ => Outcome::Failed(format!("{failed} of {checked} code blocks")),
+        _ => Outcome::Failed(format!("{failed} findings, {checked} code blocks")),
     })
 }
 
