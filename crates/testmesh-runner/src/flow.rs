@@ -93,7 +93,7 @@ pub struct FlowConfig {
 
 impl Default for FlowConfig {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(600), fail_fast: true, retry: None, strict: false, lock: None }
+        Self { timeout: Duration::from_mins(10), fail_fast: true, retry: None, strict: false, lock: None }
     }
 }
 
@@ -259,7 +259,7 @@ pub enum OnError {
 }
 
 /// What the parser takes into account besides the text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ParseOptions {
     /// Warnings become errors.
     pub strict: bool,
@@ -267,12 +267,6 @@ pub struct ParseOptions {
     pub known_names: Vec<String>,
     /// Limits on what is read.
     pub limits: Limits,
-}
-
-impl Default for ParseOptions {
-    fn default() -> Self {
-        Self { strict: false, known_names: Vec::new(), limits: Limits::default() }
-    }
 }
 
 /// Limits on a flow file.

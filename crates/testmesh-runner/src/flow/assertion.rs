@@ -1,8 +1,7 @@
 //! Decodes assertions: one expression, a list of them, `{expression, message}`, or `{response, matches_schema}`.
 
-use super::reader::{Decoder, Section, place};
+use super::reader::{Decoder, Section};
 use super::scalar::Literal;
-use super::source::Span;
 use super::yaml::{Entry, Node, NodeKind};
 use super::{Assertion, SchemaAssertion};
 use crate::diagnostic::Code;
@@ -29,16 +28,16 @@ impl<'t> Decoder<'t, '_> {
         let Some(entry) = entry else { return Vec::new() };
         let mut assertions = Vec::new();
         for item in Self::items(entry) {
-            let span = if item.span.start == item.span.end { place(entry) } else { item.span };
-            assertions.extend(self.assertion(item, span, says));
+            assertions.extend(self.assertion(item, says));
         }
         assertions
     }
 
-    fn assertion(&mut self, node: &Node<'t>, span: Span, says: (&str, &str)) -> Option<Assertion> {
+    fn assertion(&mut self, node: &Node<'t>, says: (&str, &str)) -> Option<Assertion> {
+        let span = node.span;
         let line = self.findings.source.line(span.start);
         match &node.kind {
-            NodeKind::Scalar(scalar) if scalar.literal == Literal::Null => {
+            NodeKind::Scalar(scalar) if scalar.literal == Literal::Null || scalar.text.trim().is_empty() => {
                 let help =
                     "write an expression such as `status == 200`; quote it if it begins with `!` or `#`".to_owned();
                 self.findings.error(Code::WrongType, span, "an assertion is an expression, not nothing").help(help);

@@ -30,6 +30,13 @@ pub(crate) struct Known {
     pub(crate) any_row: bool,
 }
 
+impl Known {
+    /// Whether the flow declares inputs, and this is none of them.
+    fn lacks_input(&self, name: &str) -> bool {
+        !self.inputs.is_empty() && !self.inputs.iter().any(|input| input == name)
+    }
+}
+
 /// Reports what is wrong with the references.
 pub(crate) fn references(facts: &[Fact], known: &Known, options: &ParseOptions, findings: &mut Findings<'_>) {
     let mut later: HashMap<&str, Vec<&Definition>> = HashMap::new();
@@ -133,11 +140,9 @@ impl<'c> Check<'c, '_, '_> {
                 let near = suggest::near(key, ids);
                 self.report_error(used, format!("no step before this one has the id `{key}`"), &near);
             }
-            "input" | "inputs" if !self.known.inputs.is_empty() => {
-                if !self.known.inputs.iter().any(|input| input == key) {
-                    let near = suggest::near(key, self.known.inputs.iter().map(String::as_str));
-                    self.report_error(used, format!("the flow declares no input `{key}`"), &near);
-                }
+            "input" | "inputs" if self.known.lacks_input(key) => {
+                let near = suggest::near(key, self.known.inputs.iter().map(String::as_str));
+                self.report_error(used, format!("the flow declares no input `{key}`"), &near);
             }
             _ => {}
         }
@@ -186,11 +191,11 @@ impl<'c> Check<'c, '_, '_> {
         self.findings.warning(Code::UndefinedReference, used.span, message).help(help);
     }
 
-    /// Names that were probably meant: those known here, at most two edits away.
+    /// Names that were probably meant: those known here or defined anywhere in the flow, at most two edits away.
     fn near(&self, name: &str) -> Vec<&'c str> {
         let framed = self.frames.iter().flat_map(|frame| frame.names.iter().map(String::as_str));
         let own = self.options.known_names.iter().map(String::as_str);
-        let candidates = self.defined.keys().copied().chain(self.everywhere.iter().copied()).chain(framed).chain(own);
+        let candidates = self.later.keys().copied().chain(self.everywhere.iter().copied()).chain(framed).chain(own);
         let mut near = suggest::near(name, candidates);
         near.retain(|candidate| strsim::osa_distance(name, candidate) <= 2);
         near

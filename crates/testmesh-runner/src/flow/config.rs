@@ -58,16 +58,25 @@ impl<'t> Decoder<'t, '_> {
                 let name = field.map_or(&*entry.key, |field| field.name);
                 let compiled = match kind {
                     None => ConfigField::Tree(self.tree(&entry.value)),
-                    Some(Kind::Expression) => match self.with_names(Self::outcome(spec), |d| d.expression_of(entry)) {
-                        Some(expression) => ConfigField::Expression(expression),
-                        None => continue,
-                    },
+                    Some(Kind::Expression) => {
+                        let names = Self::outcome(spec, section);
+                        match self.with_names(names, |d| d.expression_of(entry)) {
+                            Some(expression) => ConfigField::Expression(expression),
+                            None => continue,
+                        }
+                    }
                     Some(Kind::Assertions) => {
                         let names = Self::asserted(section, spec);
                         ConfigField::Assertions(self.with_names(names, |d| d.assertions(Some(entry))))
                     }
                     Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, section, id)),
                     Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, section, id)),
+                    // The rules of `transform` see the keys of its `input` by name.
+                    Some(kind) if spec.name == "transform" && name == "transforms" => {
+                        let names = Self::asserted(section, spec);
+                        let tree = self.with_names(names, |d| d.value(kind, name, &entry.value, place(entry)));
+                        ConfigField::Tree(tree)
+                    }
                     Some(kind) => ConfigField::Tree(self.value(kind, name, &entry.value, place(entry))),
                 };
                 *slot = Some((name.to_owned(), compiled));
@@ -193,14 +202,20 @@ impl<'t> Decoder<'t, '_> {
 
     /// Nested steps, which see the loop's variables.
     pub(super) fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
-        let mut names: Vec<String> = ["item", "index", "iteration", "attempt"].map(str::to_owned).to_vec();
-        for key in ["item_name", "index_name", "as"] {
-            names.extend(section.entry(key).and_then(|entry| entry.value.text()).map(str::to_owned));
-        }
         self.depth += 1;
-        let steps = self.with_names(Names { names, open: false }, |d| d.steps(entry, Some(id)));
+        let names = Names { names: Self::loop_names(section), open: false };
+        let steps = self.with_names(names, |d| d.steps(entry, Some(id)));
         self.depth -= 1;
         steps
+    }
+
+    /// What a loop's turn is called, by default and as the configuration says.
+    fn loop_names(section: &Section<'_, 't>) -> Vec<String> {
+        let mut names = ["item", "index", "iteration", "attempt"].map(str::to_owned).to_vec();
+        for key in ["item_name", "item_var", "var", "as", "index_name", "index_var"] {
+            names.extend(section.entry(key).and_then(|entry| entry.value.text()).map(str::to_owned));
+        }
+        names
     }
 
     /// Does something while more names are known.
@@ -212,16 +227,17 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// What an expression in the configuration sees: the outcome of what the action did.
-    fn outcome(spec: &'static ActionSpec) -> Names {
-        let mut names: Vec<String> = super::step::RESULT_ROOTS.iter().map(|name| (*name).to_owned()).collect();
+    fn outcome(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names {
+        let mut names = Self::loop_names(section);
+        names.extend(super::step::RESULT_ROOTS.iter().map(|name| (*name).to_owned()));
         names.extend(spec.result.iter().map(|field| field.name.to_owned()));
         Names { names, open: spec.open_result }
     }
 
     /// What assertions in the configuration see: the keys of `data`, which may be any when it is a reference.
     fn asserted(section: &Section<'_, 't>, spec: &'static ActionSpec) -> Names {
-        let mut names = Self::outcome(spec);
-        let data = section.any(&["data", "input"]);
+        let mut names = Self::outcome(spec, section);
+        let data = section.any(&["data", "input", "source"]);
         names.open = data.is_some_and(|data| data.value.entries().is_none());
         if let Some(entries) = data.and_then(|data| data.value.entries()) {
             names.names.extend(entries.iter().map(|entry| entry.key.to_string()));

@@ -91,27 +91,21 @@ fn is_name(key: &str) -> bool {
 fn value(text: &str) -> (Result<String, String>, usize) {
     let trimmed = text.trim_start_matches([' ', '\t']);
     let skipped = text.len() - trimmed.len();
-    match trimmed.chars().next() {
-        Some(quote @ ('"' | '\'')) => {
-            let (value, length) = quoted(trimmed, quote);
-            let after = &trimmed[length..];
-            let end = after.find('\n').map_or(after.len(), |at| at + 1);
-            let tail = after[..end].trim();
-            let value = match value {
-                Ok(_) if !tail.is_empty() && !tail.starts_with('#') => {
-                    Err(format!("`{tail}` follows the closing quote"))
-                }
-                other => other,
-            };
-            (value, skipped + length + end)
-        }
-        _ => {
-            let end = text.find('\n').map_or(text.len(), |at| at + 1);
-            let line = &text[..end];
-            let comment = line.find(" #").or_else(|| line.find("\t#")).unwrap_or(line.len());
-            (Ok(line[..comment].trim().to_owned()), end)
-        }
+    if let Some(quote @ ('"' | '\'')) = trimmed.chars().next() {
+        let (value, length) = quoted(trimmed, quote);
+        let after = &trimmed[length..];
+        let end = after.find('\n').map_or(after.len(), |at| at + 1);
+        let tail = after[..end].trim();
+        let value = match value {
+            Ok(_) if !tail.is_empty() && !tail.starts_with('#') => Err(format!("`{tail}` follows the closing quote")),
+            other => other,
+        };
+        return (value, skipped + length + end);
     }
+    let end = text.find('\n').map_or(text.len(), |at| at + 1);
+    let line = &text[..end];
+    let comment = line.find(" #").or_else(|| line.find("\t#")).unwrap_or(line.len());
+    (Ok(line[..comment].trim().to_owned()), end)
 }
 
 /// The text in quotes at the start of `text`, and its length with the quotes; without a closing quote, its line's.

@@ -54,6 +54,12 @@ impl<'t> Findings<'t> {
         }
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.seen.clear();
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.list.len()

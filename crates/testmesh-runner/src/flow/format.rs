@@ -20,7 +20,9 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
         return Err(findings.into_sorted());
     }
     let mut texts = Vec::new();
-    documents.iter().for_each(|document| multiline(document, text, &mut texts));
+    for document in &documents {
+        multiline(document, text, &mut texts);
+    }
     // Blank lines after a block text belong to it only if it says so (`|+`): try to tidy them, keep them if it matters.
     for keep_blank_ends in [false, true] {
         let kept: Vec<Range<usize>> =
@@ -34,8 +36,9 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
 }
 
 fn trimmed(text: &str, range: &Range<usize>) -> Range<usize> {
-    let content = text[range.clone()].trim_end_matches([' ', '\t', '\r', '\n']);
-    range.start..range.start + content.len()
+    let content = range.start + text[range.clone()].trim_end_matches([' ', '\t', '\r', '\n']).len();
+    // White space at the end of its last line is part of a block text.
+    range.start..text[content..range.end].find('\n').map_or(range.end, |line_end| content + line_end)
 }
 
 fn same_meaning(documents: &[Node<'_>], tidy: &str) -> bool {
@@ -66,12 +69,18 @@ fn multiline(node: &Node<'_>, text: &str, ranges: &mut Vec<Range<usize>>) {
     };
     match &node.kind {
         NodeKind::Scalar(_) => add(node.span),
-        NodeKind::List(items) => items.iter().for_each(|item| multiline(item, text, ranges)),
+        NodeKind::List(items) => {
+            for item in items {
+                multiline(item, text, ranges);
+            }
+        }
         NodeKind::Map(entries) => {
             for entry in entries {
                 add(entry.key_span);
             }
-            entries.iter().for_each(|entry| multiline(&entry.value, text, ranges));
+            for entry in entries {
+                multiline(&entry.value, text, ranges);
+            }
         }
     }
 }
@@ -86,8 +95,8 @@ fn tidied(text: &str, texts: &[Range<usize>]) -> String {
         let content = line.strip_suffix('\n').unwrap_or(line);
         let content = content.strip_suffix('\r').unwrap_or(content).trim_start_matches('\u{feff}');
         let end = range.start + content.len();
-        // The last line of a text may be tidied behind its end.
-        if texts.iter().any(|text| text.start < range.end && text.end > end) {
+        // Behind the end of a text its last line may be tidied.
+        if texts.iter().any(|text| text.start < end && text.end >= end) {
             tidy.push_str(content);
             tidy.push('\n');
             blank = 0;

@@ -53,7 +53,7 @@ fn flow() -> Json {
         let schema = match *key {
             "name" => json!({ "type": ["string", "number"], "minLength": 1, "maxLength": NAME_LENGTH }),
             "tags" => json!({ "anyOf": [refer("scalar"), { "type": "array", "items": refer("scalar") }] }),
-            "env" => json!({ "type": ["object", "null"], "additionalProperties": refer("scalar") }),
+            "env" | "output" => json!({ "type": ["object", "null"], "additionalProperties": refer("scalar") }),
             "config" => refer("flow_config"),
             "input" => json!({ "type": ["object", "null"], "additionalProperties": { "anyOf": [
                 { "type": "object", "properties": {
@@ -62,7 +62,6 @@ fn flow() -> Json {
                 }, "additionalProperties": false },
                 { "enum": input_types }, { "type": "null" },
             ] } }),
-            "output" => json!({ "type": ["object", "null"], "additionalProperties": refer("scalar") }),
             "data" => json!({ "anyOf": [
                 { "type": "array", "items": { "type": "object" } },
                 { "type": "object", "properties": {
@@ -300,5 +299,36 @@ fn kind(kind: Kind) -> Json {
             },
             "required": ["steps"],
         } }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boon::{Compiler, Schemas};
+
+    #[test]
+    fn the_schema_takes_good_flows_and_refuses_bad_ones() {
+        let mut schemas = Schemas::new();
+        let mut compiler = Compiler::new();
+        compiler.add_resource("mem:///flow.json", json_schema()).unwrap();
+        let index = compiler.compile("mem:///flow.json", &mut schemas).unwrap();
+        let flow = |step: Json| json!({ "name": "x", "steps": [step] });
+        let delay = json!({ "action": "delay", "config": { "duration": "1s" } });
+        for (flow, good) in [
+            (flow(delay.clone()), true),
+            (json!({ "flow": flow(delay.clone()) }), true),
+            (flow(json!({ "action": "delay", "config": { "duration": "${D}" }, "assert": "true", "retry": 3 })), true),
+            (flow(json!({ "action": "http", "config": { "url": "http://x", "headers": { "a": 1 } } })), true),
+            (flow(json!({ "action": "delay", "config": { "duraton": "1s" } })), false),
+            (flow(json!({ "action": "delay", "config": {} })), false),
+            (flow(json!({ "action": "no_such_action" })), false),
+            (flow(json!({ "config": {} })), false),
+            (json!({ "name": "x" }), false),
+            (json!({ "name": "x", "steps": [] }), false),
+            (json!({ "flow": flow(delay), "other": 1 }), false),
+        ] {
+            assert_eq!(schemas.validate(&flow, index).is_ok(), good, "{flow}");
+        }
     }
 }

@@ -55,8 +55,7 @@ pub(crate) fn fits(kind: Kind, node: &Node<'_>) -> bool {
             .iter()
             .all(|entry| fields.iter().any(|field| field.name == entry.key || field.aliases.contains(&&*entry.key))),
         (Kind::Steps | Kind::Branches, NodeKind::List(items)) => items.iter().all(|item| item.entries().is_some()),
-        (Kind::Expression, _) => node.text().is_some(),
-        (Kind::Assertions, NodeKind::Scalar(_)) => node.text().is_some(),
+        (Kind::Expression, _) | (Kind::Assertions, NodeKind::Scalar(_)) => node.text().is_some(),
         (Kind::Any | Kind::Assertions, _) => true,
         (Kind::Map(_) | Kind::Object(_) | Kind::Steps | Kind::Branches, _) => false,
         _ => check(kind, node).is_ok() && node.scalar().is_some(),
@@ -93,13 +92,12 @@ pub(crate) fn check(kind: Kind, node: &Node<'_>) -> Result<(), Mismatch> {
             }
             Some(_) => Ok(()),
         },
-        Kind::Size => match units::parse_size(text) {
-            Some(_) => Ok(()),
-            None => {
-                let help = Some("write it like `512KB`, `10MiB`, or as a number of bytes".to_owned());
-                Err(Mismatch { code: Code::BadSize, problem: format!("takes a size, not `{text}`"), help })
-            }
-        },
+        Kind::Size => {
+            let help = || Some("write it like `512KB`, `10MiB`, or as a number of bytes".to_owned());
+            let problem = || format!("takes a size, not `{text}`");
+            let size = units::parse_size(text);
+            size.map(|_| ()).ok_or_else(|| Mismatch { code: Code::BadSize, problem: problem(), help: help() })
+        }
         Kind::Choice(words) => {
             if words.iter().any(|word| word.eq_ignore_ascii_case(text)) {
                 return Ok(());
@@ -157,6 +155,7 @@ pub(crate) fn describe(kind: Kind) -> String {
         Kind::Size => "a size".to_owned(),
         Kind::Choice(words) => format!("one of {}", suggest::quoted(words)),
         Kind::List(item) => format!("{}, or a list of them", describe(*item)),
+        Kind::Map(Kind::Any) => "a map".to_owned(),
         Kind::Map(item) => format!("a map (each value {})", describe(*item)),
         Kind::Object(fields) => {
             let names: Vec<&str> = fields.iter().map(|field| field.name).collect();

@@ -124,7 +124,7 @@ fn random(text: &str) -> bool {
         text.bytes().any(|byte| byte.is_ascii_digit()),
     ];
     let mixed = classes.iter().filter(|class| **class).count() >= 2 && classes[2];
-    text.len() >= 20 && !text.contains(char::is_whitespace) && mixed && entropy(text) > 3.5
+    text.len() >= 20 && !text.contains("://") && !text.contains(char::is_whitespace) && mixed && entropy(text) > 3.5
 }
 
 /// Shannon entropy in bits for each byte.

@@ -43,12 +43,11 @@ impl<'t> Decoder<'t, '_> {
         }
         let section = self.section(entry, "`retry`")?;
         self.unknown_keys(&section, RETRY_KEYS);
-        match section.any(&["max_attempts", "attempts"]) {
-            Some(attempts) => retry.max_attempts = self.attempts(attempts).unwrap_or(1),
-            None => {
-                let help = "add `max_attempts:`, the first attempt included".to_owned();
-                self.findings.error(Code::MissingKey, entry.key_span, "`retry` has no `max_attempts`").help(help);
-            }
+        if let Some(attempts) = section.any(&["max_attempts", "attempts"]) {
+            retry.max_attempts = self.attempts(attempts).unwrap_or(1);
+        } else {
+            let help = "add `max_attempts:`, the first attempt included".to_owned();
+            self.findings.error(Code::MissingKey, entry.key_span, "`retry` has no `max_attempts`").help(help);
         }
         if let Some(delay) = section.any(&["delay", "initial_delay", "interval"]).and_then(|e| self.duration(e, false))
         {

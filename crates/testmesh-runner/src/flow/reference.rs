@@ -65,7 +65,8 @@ fn page(spec: &ActionSpec) -> ReferencePage {
 
 fn rows(text: &mut String, prefix: &str, fields: &[Field]) {
     for field in fields {
-        let aliases: String = field.aliases.iter().map(|alias| format!(", `{prefix}{alias}`")).collect();
+        let spellings: Vec<String> =
+            std::iter::once(&field.name).chain(field.aliases).map(|name| format!("`{prefix}{name}`")).collect();
         let default = match (field.required, field.default) {
             (true, _) => "required".to_owned(),
             (false, Some(default)) => format!("`{default}`"),
@@ -75,10 +76,10 @@ fn rows(text: &mut String, prefix: &str, fields: &[Field]) {
             Some(_) => "a map".to_owned(),
             None => kinds::describe(field.kind),
         };
-        let name = field.name;
-        let _ = writeln!(text, "| `{prefix}{name}`{aliases} | {} | {default} | {} |", cell(&takes), cell(field.doc));
+        let spellings = spellings.join(", ");
+        let _ = writeln!(text, "| {spellings} | {} | {default} | {} |", cell(&takes), cell(field.doc));
         if let Some(fields) = object(field.kind) {
-            rows(text, &format!("{prefix}{name}."), fields);
+            rows(text, &format!("{prefix}{}.", field.name), fields);
         }
     }
 }
@@ -94,4 +95,37 @@ fn object(kind: Kind) -> Option<&'static [Field]> {
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Flow, ParseOptions};
+
+    #[test]
+    fn every_example_of_every_action_validates() {
+        for action in actions::registry() {
+            let spec = action.spec();
+            assert!(!spec.examples.is_empty(), "`{}` has no example", spec.name);
+            for example in spec.examples {
+                let steps = example.yaml.replace('\n', "\n  ");
+                let text = format!("name: example\nsteps:\n  {steps}\n");
+                let parsed = Flow::parse(&text, &ParseOptions::default());
+                let findings: String = parsed.diagnostics.iter().map(|finding| finding.render(None, false)).collect();
+                assert_eq!(findings, "", "`{}`, {}:\n{text}", spec.name, example.title);
+            }
+        }
+    }
+
+    #[test]
+    fn every_action_has_a_page_with_all_its_keys() {
+        let pages = reference();
+        assert_eq!(pages.len(), actions::registry().len());
+        for (page, action) in pages.iter().zip(actions::registry()) {
+            assert!(page.markdown.starts_with(&format!("# `{}`\n", page.name)));
+            for field in action.spec().config {
+                assert!(page.markdown.contains(&format!("| `{}`", field.name)), "{} {}", page.name, field.name);
+            }
+        }
+    }
 }

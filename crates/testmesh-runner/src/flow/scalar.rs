@@ -84,6 +84,8 @@ fn number(text: &str) -> Literal {
         if let Ok(value) = text.parse::<u64>() {
             return Literal::UInt(value);
         }
+        // A number of more digits than any type holds is an identifier.
+        return Decimal::from_str_exact(text).map_or(Literal::Text, Literal::Decimal);
     }
     fractional(text)
 }
@@ -104,5 +106,46 @@ fn fractional(text: &str) -> Literal {
         (Some(float), None) => Literal::Float(float),
         (None, Some(exact)) => Literal::Decimal(exact),
         (None, None) => Literal::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_mean_what_yaml_says_and_lose_nothing() {
+        let decimal = |text: &str| Literal::Decimal(Decimal::from_str_exact(text).unwrap());
+        for (text, meaning) in [
+            ("", Literal::Null),
+            ("~", Literal::Null),
+            ("true", Literal::Bool(true)),
+            ("yes", Literal::Text),
+            ("on", Literal::Text),
+            ("12", Literal::Int(12)),
+            ("-0", Literal::Int(0)),
+            ("0x1F", Literal::Int(31)),
+            ("012", Literal::Text),
+            ("00.5", Literal::Text),
+            ("9223372036854775807", Literal::Int(i64::MAX)),
+            ("18446744073709551615", Literal::UInt(u64::MAX)),
+            ("123456789012345678901234567", decimal("123456789012345678901234567")),
+            ("1234567890123456789012345678901234567890", Literal::Text),
+            ("40.00", Literal::Float(40.0)),
+            ("0.1", Literal::Float(0.1)),
+            ("12345678901234567890.123", decimal("12345678901234567890.123")),
+            ("1e3", Literal::Float(1000.0)),
+            (".5", Literal::Float(0.5)),
+            ("1.2.3", Literal::Text),
+            ("1e", Literal::Text),
+            ("-", Literal::Text),
+            (".", Literal::Text),
+            (".inf", Literal::Text),
+            ("1e999", Literal::Text),
+            ("2026-01-01", Literal::Text),
+            ("10s", Literal::Text),
+        ] {
+            assert_eq!(resolve(text), meaning, "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Decodes steps: ids, action, outputs, timeouts, and what is known to the steps after them.
+//! Decodes steps: ids, action, outputs, and what is known to the steps after them.
 
 use super::facts::{Definer, Definition, Fact, Names};
 use super::reader::{Decoder, Section, place};
@@ -174,8 +174,11 @@ impl<'t> Decoder<'t, '_> {
             let spec = action.spec();
             std::iter::once(spec.name).chain(spec.aliases.iter().copied())
         });
-        let near = suggest::nearest(name, names.chain(actions::PLANNED.iter().copied()));
-        let help = suggest::did_you_mean(&near).unwrap_or_else(|| "see `testmesh actions` for all of them".to_owned());
+        let names: Vec<&str> = names.chain(actions::PLANNED.iter().copied()).collect();
+        let help = suggest::did_you_mean(&suggest::near(name, names.iter().copied())).unwrap_or_else(|| {
+            let nearest = suggest::nearest(name, names.iter().copied());
+            format!("the nearest are {}; `testmesh actions` shows all", suggest::quoted(&nearest))
+        });
         self.findings.error(Code::UnknownAction, place(entry), format!("no action is called `{name}`")).help(help);
         Known::Not(name)
     }

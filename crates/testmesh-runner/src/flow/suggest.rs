@@ -14,16 +14,15 @@ pub(crate) fn near<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>
     ranked(name, candidates, |_, distance| distance <= allowed)
 }
 
-/// The nearest names, however far, as long as they have something in common.
+/// The most similar names, however far they are.
 pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Vec<&'c str> {
     let lower = name.to_lowercase();
-    let alike = |candidate: &str, distance: usize| {
-        let shorter = lower.len().min(candidate.len());
-        distance <= (lower.chars().count() / 3).max(2)
-            || (shorter >= 3 && (lower.contains(candidate) || candidate.contains(&lower)))
-            || strsim::jaro_winkler(&lower, candidate) > 0.75
-    };
-    ranked(name, candidates, alike)
+    let mut found: Vec<(f64, &str)> =
+        candidates.into_iter().map(|candidate| (strsim::jaro_winkler(&lower, candidate), candidate)).collect();
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    found.dedup();
+    found.truncate(MOST);
+    found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 fn ranked<'c>(
@@ -47,11 +46,10 @@ fn ranked<'c>(
 /// "did you mean `a`, `b` or `c`?", or nothing.
 pub(crate) fn did_you_mean(names: &[&str]) -> Option<String> {
     let (last, others) = names.split_last()?;
-    let list = match others {
-        [] => format!("`{last}`"),
-        others => format!("{} or `{last}`", quoted(others)),
-    };
-    Some(format!("did you mean {list}?"))
+    Some(match others {
+        [] => format!("did you mean `{last}`?"),
+        others => format!("did you mean {} or `{last}`?", quoted(others)),
+    })
 }
 
 /// "`a`, `b`, `c`".

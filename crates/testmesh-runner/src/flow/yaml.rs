@@ -132,7 +132,12 @@ pub(crate) fn documents<'t>(text: &'t str, string_bytes: usize, findings: &mut F
     let mut builder = Builder { string_bytes, ..Builder::new(findings) };
     for step in Parser::new_from_str_with_options(text, options) {
         let taken = match step {
-            Ok((event, span)) => builder.take(event, span.byte_range().unwrap_or(0..0).into()),
+            Ok((event, span)) => {
+                let bytes = span.byte_range().unwrap_or(0..0);
+                // A value that is only a tag (`!done` without quotes) is where the tag is.
+                let tag = span.tag_span().and_then(|tag| tag.byte_range()).filter(|_| bytes.is_empty());
+                builder.take(event, tag.unwrap_or(bytes).into())
+            }
             Err(error) => {
                 syntax_error(&error, builder.findings);
                 Err(Stop)
@@ -386,6 +391,8 @@ fn extent(node: &Node<'_>) -> (usize, usize) {
 }
 
 fn syntax_error(error: &ScanError, findings: &mut Findings<'_>) {
+    // What was found before is mostly the same mistake in other words.
+    findings.clear();
     let at = error.marker().byte_offset().unwrap_or(0);
     let line = findings.source.line(at);
     let text = findings.source.text.lines().nth(line as usize - 1).unwrap_or_default();

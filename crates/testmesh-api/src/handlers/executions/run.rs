@@ -56,9 +56,7 @@ pub(crate) struct RunDefinition {
     ),
     request_body(description = "The definition and how to run it, or its text alone as YAML.", content(
         (RunDefinition = "application/json"),
-        (serde_json::Value = "application/yaml", example = json!({
-            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
-        })),
+        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
     )),
     responses(
         (status = 200, description = "The finished execution.", body = Execution, headers(

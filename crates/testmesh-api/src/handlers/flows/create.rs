@@ -17,9 +17,7 @@ use crate::problem::Problem;
 #[utoipa::path(
     post, path = "/api/v1/flows", operation_id = "create_flow", tag = "flows",
     request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
-        (serde_json::Value = "application/yaml", example = json!({
-            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
-        })),
+        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
         (FlowText = "application/json"),
     )),
     responses((status = 201, description = "The stored flow.", body = StoredFlow, headers(

@@ -24,9 +24,7 @@ use crate::state::App;
             example = "\"1\"", pattern = r#"^(\*|(W/)?"[ -!#-~]*"(, ?(W/)?"[ -!#-~]*")*)$"#),
     ),
     request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
-        (serde_json::Value = "application/yaml", example = json!({
-            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
-        })),
+        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
         (FlowText = "application/json"),
     )),
     responses((status = 200, description = "The flow as it is now.", body = StoredFlow, headers(

@@ -22,9 +22,7 @@ pub(crate) struct Validation {
 #[utoipa::path(
     post, path = "/api/v1/flows/validate", operation_id = "validate_flow", tag = "flows",
     request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
-        (serde_json::Value = "application/yaml", example = json!({
-            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
-        })),
+        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
         (FlowText = "application/json"),
     )),
     responses((status = 200, description = "What the checks found.", body = Validation)),

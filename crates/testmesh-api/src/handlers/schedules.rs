@@ -1,3 +1,0 @@
-//! When flows run.
-
-pub(crate) mod preview;
