@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use testmesh_shared::clock::Clock;
+use testmesh_shared::http::HttpClient;
 use testmesh_shared::ids::{ExecutionId, FlowId};
 use testmesh_shared::net::Connector;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ pub struct Engine {
     pub(crate) os_env: Arc<IndexMap<String, String>>,
     /// Name of this process, for the record.
     pub(crate) runner: String,
+    /// One client for all runs; none: each run has its own.
+    pub(crate) http: Option<HttpClient>,
 }
 
 /// Where `run_flow` finds other flows.
@@ -114,7 +117,15 @@ impl Engine {
         os_env: IndexMap<String, String>,
         runner: String,
     ) -> Self {
-        Self { clock, connector, flows, os_env: Arc::new(os_env), runner }
+        Self { clock, connector, flows, os_env: Arc::new(os_env), runner, http: None }
+    }
+
+    /// Lets the HTTP requests of all runs share connections, for a process whose runs belong together. Cookies and
+    /// tokens stay each run's own.
+    #[must_use]
+    pub fn with_shared_connections(mut self) -> Self {
+        self.http = Some(HttpClient::new(self.connector.clone()));
+        self
     }
 
     /// Runs a flow to its end and tells `events` everything, last of all `execution.finished`. Never panics: a panic

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use testmesh_shared::http::HttpClient;
 use testmesh_shared::net::Connector;
 
 use crate::action::{ActionError, ConfigField, StepConfig};
@@ -91,6 +92,12 @@ impl<'a> ActionContext<'a> {
     /// The files the run may read.
     pub(crate) fn files(&self) -> &'a Files {
         &self.flow.run.files
+    }
+
+    /// The client of all runs, where they share one, or a new one.
+    pub(crate) fn http_client(&self) -> HttpClient {
+        let engine = &self.flow.run.engine;
+        engine.http.clone().unwrap_or_else(|| HttpClient::new(engine.connector.clone()))
     }
 
     /// Something the run keeps for its whole length, made when first asked for: a client pool, a cookie jar.

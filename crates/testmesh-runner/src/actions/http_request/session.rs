@@ -8,14 +8,13 @@ use http::HeaderMap;
 use http::header::SET_COOKIE;
 use parking_lot::Mutex;
 use testmesh_shared::http::HttpClient;
-use testmesh_shared::net::Connector;
 
 use super::auth::{Token, TokenRequest};
 use crate::engine::ActionContext;
 
 /// Shared by the requests of one run.
 pub(crate) struct HttpSession {
-    /// Its connections end with the run.
+    /// Its connections end with the run, unless the runs of this process share them.
     pub(crate) client: HttpClient,
     /// Cookies that answers set.
     pub(super) cookies: Mutex<CookieStore>,
@@ -26,15 +25,11 @@ pub(crate) struct HttpSession {
 impl HttpSession {
     /// The run's own.
     pub(crate) fn of(cx: &ActionContext<'_>) -> Arc<Self> {
-        cx.resource(|| Self::new(cx.connector().clone()))
+        cx.resource(|| Self::new(cx.http_client()))
     }
 
-    fn new(connector: Connector) -> Self {
-        Self {
-            client: HttpClient::new(connector),
-            cookies: Mutex::new(CookieStore::default()),
-            tokens: tokio::sync::Mutex::default(),
-        }
+    fn new(client: HttpClient) -> Self {
+        Self { client, cookies: Mutex::new(CookieStore::default()), tokens: tokio::sync::Mutex::default() }
     }
 }
 
