@@ -1,0 +1,12 @@
+//! The command line from outside: the real program against services on loopback.
+
+mod commands;
+mod concurrency;
+mod formats;
+#[cfg(unix)]
+mod interrupts;
+mod program;
+mod remote;
+mod reports;
+mod run;
+mod service;
