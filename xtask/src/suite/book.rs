@@ -77,7 +77,7 @@ fn check(setting: &Setting<'_>, server: &Server, folder: &Path, block: &Block) -
             fs::write(&file, as_flow(&text))?;
             let verb: &[&str] = match block.kind {
                 Kind::PassingFlow => &["run", "--strict"],
-                Kind::Flow | Kind::Commands => &["validate", "--strict"],
+                Kind::Flow | Kind::Commands => &["validate"],
             };
             let output =
                 Command::new(setting.program("testmesh")).args(verb).arg(&file).current_dir(folder).output()?;

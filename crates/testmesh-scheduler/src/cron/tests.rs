@@ -1,5 +1,7 @@
 //! What expressions mean, when they fire, and what is said about wrong ones.
 
+mod oracle;
+
 use chrono::{DateTime, Utc};
 
 use super::{Cron, CronError, parse_zone};
