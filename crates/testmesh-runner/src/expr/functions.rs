@@ -127,6 +127,12 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
+/// Every function.
+#[cfg(test)]
+pub(super) fn all() -> &'static [Function] {
+    FUNCTIONS
+}
+
 /// Every function's name, with those that are written as functions but are operators.
 pub(super) const NAMES: &[&str] = &[
     "len",

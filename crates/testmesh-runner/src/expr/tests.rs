@@ -318,6 +318,17 @@ fn mistakes_are_precise() {
 }
 
 #[test]
+fn every_name_that_is_suggested_can_be_called() {
+    for name in function_names() {
+        let known = functions::find(name).is_some() || parser::word_operator(name).is_some();
+        assert!(known || ["exists", "matches"].contains(name), "{name}");
+    }
+    for function in functions::all() {
+        assert!(function_names().contains(&function.name), "{}", function.name);
+    }
+}
+
+#[test]
 fn nesting_is_limited() {
     let chain = vec!["1"; 100_000].join("+");
     let texts = [
