@@ -1,5 +1,11 @@
 //! The runner from outside: what flow files come to.
 
+#![allow(clippy::unwrap_used, reason = "a test whose own servers fail should fail, and say where")]
+
 mod corpus;
 mod diagnostics;
+mod http_request;
 mod robustness;
+mod run;
+mod target;
+mod wait_for;

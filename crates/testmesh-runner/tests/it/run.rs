@@ -1,0 +1,86 @@
+//! Runs flows in this process and gives back what became of their steps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+use testmesh_runner::engine::{Engine, FlowSource, RunRequest};
+use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
+use testmesh_runner::files::Files;
+use testmesh_runner::flow::{Flow, ParseOptions};
+use testmesh_runner::record::{StepRecord, Trigger};
+use testmesh_shared::clock::SystemClock;
+use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::net::{Connector, NetPolicy};
+use tokio_util::sync::CancellationToken;
+
+/// Where a flow runs, and how far it may reach.
+pub(crate) struct Setting {
+    pub(crate) policy: NetPolicy,
+    pub(crate) files: Files,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { policy: NetPolicy::open(), files: Files::none() }
+    }
+}
+
+/// Runs the steps, which are YAML of a list, and gives their records in the order they finished.
+pub(crate) async fn run_steps(steps: &str) -> Vec<StepRecord> {
+    run_steps_in(steps, Setting::default()).await
+}
+
+pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecord> {
+    let indented = steps.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let yaml = format!("flow:\n  name: test\n  config:\n    fail_fast: false\n  steps:\n{indented}");
+    let parsed = Flow::parse(&yaml, &ParseOptions::default());
+    assert!(parsed.is_valid(), "{yaml}\n{:#?}", parsed.diagnostics);
+    let flow = Arc::new(parsed.flows.into_iter().next().unwrap());
+    let connector = Connector::new(setting.policy);
+    let clock = Arc::new(SystemClock);
+    let id = ExecutionId::generate(&*clock);
+    let engine = Engine::new(clock, connector, Arc::new(NoFlows), IndexMap::new(), "test".to_owned());
+    let request = RunRequest {
+        execution_id: id,
+        flow_id: None,
+        flow,
+        variables: IndexMap::new(),
+        environment: IndexMap::new(),
+        env_file: IndexMap::new(),
+        secrets: HashMap::new(),
+        seed: None,
+        strict: false,
+        dry_run: false,
+        update_snapshots: false,
+        files: setting.files,
+        trace_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+        first_seq: 1,
+        trigger: Trigger::Cli,
+    };
+    let finished = Arc::new(Finished::default());
+    engine.run(request, Arc::clone(&finished) as Arc<dyn EventSink>, CancellationToken::new()).await;
+    std::mem::take(&mut *finished.0.lock())
+}
+
+#[derive(Default)]
+struct Finished(Mutex<Vec<StepRecord>>);
+
+impl EventSink for Finished {
+    fn emit(&self, event: RunEvent) {
+        if let RunEventKind::StepFinished(record) = event.kind {
+            self.0.lock().push(*record);
+        }
+    }
+}
+
+struct NoFlows;
+
+#[async_trait]
+impl FlowSource for NoFlows {
+    async fn find(&self, reference: &str, _files: &Files) -> Result<Arc<Flow>, String> {
+        Err(format!("there is no flow `{reference}`"))
+    }
+}
