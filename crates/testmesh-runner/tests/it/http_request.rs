@@ -120,8 +120,8 @@ async fn multipart_sends_text_and_files() {
         "Content-Disposition: form-data; name=\"rows\"; filename=\"rows.csv\"\r\nContent-Type: text/csv\r\n\r\na,b\n1,2\n",
         "Content-Disposition: form-data; name=\"note\"; filename=\"n%221.json\"\r\nContent-Type: application/json\r\n\r\n{}",
     ];
-    let parts = expect.iter().map(|part| format!("--{boundary}\r\n{part}\r\n")).collect::<String>();
-    assert_eq!(seen["body"], format!("{parts}--{boundary}--\r\n"));
+    let parts = expect.join(&format!("\r\n--{boundary}\r\n"));
+    assert_eq!(seen["body"], format!("--{boundary}\r\n{parts}\r\n--{boundary}--\r\n"));
     let (kind, message) = error_of(&steps, Setting::default()).await;
     assert_eq!(kind, ErrorKind::Policy, "{message}");
 }

@@ -34,8 +34,8 @@ pub(crate) async fn run_steps(steps: &str) -> Vec<StepRecord> {
 }
 
 pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecord> {
-    let indented = steps.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let yaml = format!("flow:\n  name: test\n  config:\n    fail_fast: false\n  steps:\n{indented}");
+    let indented = steps.lines().collect::<Vec<_>>().join("\n    ");
+    let yaml = format!("flow:\n  name: test\n  config:\n    fail_fast: false\n  steps:\n    {indented}\n");
     let parsed = Flow::parse(&yaml, &ParseOptions::default());
     assert!(parsed.is_valid(), "{yaml}\n{:#?}", parsed.diagnostics);
     let flow = Arc::new(parsed.flows.into_iter().next().unwrap());

@@ -32,8 +32,8 @@ impl Target {
     pub(crate) async fn start() -> Self {
         let tokens_issued = Arc::new(Mutex::new(0));
         let app = Router::new()
-            .route("/redirect/{status}", any(|Path(status): Path<u16>| redirect(status, "/echo".to_owned())))
-            .route("/loop", any(|| redirect(302, "/loop".to_owned())))
+            .route("/redirect/{status}", any(async |Path(status): Path<u16>| redirect(status, "/echo".to_owned())))
+            .route("/loop", any(async || redirect(302, "/loop".to_owned())))
             .route("/to", get(redirect_to))
             .route("/set-cookie", get(set_cookie))
             .route("/typed", post(typed))
@@ -74,12 +74,12 @@ async fn echo(request: Request) -> Response {
     .into_response()
 }
 
-async fn redirect(status: u16, location: String) -> Response {
+fn redirect(status: u16, location: String) -> Response {
     (StatusCode::from_u16(status).unwrap(), [(header::LOCATION, location)]).into_response()
 }
 
 async fn redirect_to(request: Request) -> Response {
-    redirect(302, request.uri().query().unwrap_or_default().to_owned()).await
+    redirect(302, request.uri().query().unwrap_or_default().to_owned())
 }
 
 async fn set_cookie() -> impl IntoResponse {
