@@ -1,2 +1,67 @@
-//! x
-fn main() {}
+//! The TestMesh server: reads settings, wires the domains, serves, stops in order. No logic of its own.
+//!
+//! Exit codes: 0 stopped as asked, 1 something failed, 2 a setting is wrong.
+
+mod server;
+mod settings;
+mod signals;
+mod token;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use settings::{Command, Settings, TokenCommand};
+
+/// Why the server did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A setting is wrong; says which and what would be right.
+    Setting(String),
+    /// Something failed; says what, with the whole chain of causes.
+    Failed(String),
+}
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    let outcome = match &settings.command {
+        Some(Command::Token { command: TokenCommand::Create { name, scope } }) => token::create(name, *scope),
+        None => serve(&settings),
+    };
+    let (message, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Setting(message)) => (message, 2),
+        Err(Failure::Failed(message)) => (message, 1),
+    };
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "testmesh-server: {message}");
+    ExitCode::from(code)
+}
+
+fn serve(settings: &Settings) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(server::run(settings))
+}
+
+impl Failure {
+    /// Something failed: the error and everything that caused it.
+    pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
+        Self::Failed(chain(error))
+    }
+}
+
+/// An error and everything that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        message.push_str(": ");
+        message.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    message
+}

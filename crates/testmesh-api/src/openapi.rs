@@ -32,6 +32,7 @@ const ERRORS: &str = "x-errors";
         (name = "flows", description = "Stored flows and their versions."),
         (name = "executions", description = "Runs and what became of them."),
         (name = "environments", description = "Named variables that a run can be given."),
+        (name = "schedules", description = "When flows run."),
         (name = "system", description = "The server itself."),
     ),
     components(schemas(ProblemBody, RunEvent)),

@@ -77,8 +77,7 @@ impl<K: Into<ByteString>> FromIterator<(K, Value)> for Map {
 /// Valid JSON text of an object or a list, still unparsed.
 #[derive(Debug, Clone)]
 pub struct RawJson {
-    /// Text and not bytes, so that nothing has to prove again that it is UTF-8.
-    text: ByteString,
+    pub(crate) bytes: Bytes,
 }
 
 impl Value {

@@ -1,13 +1,12 @@
 //! JSON that stays text: checked once when it arrives, and scanned along the paths that are asked for.
 //!
-//! Invariant: the text of a [`RawJson`] is one valid JSON object or list, no deeper than the parser's limit,
+//! Invariant: the bytes of a [`RawJson`] are UTF-8, one valid JSON object or list, no deeper than the parser's limit,
 //! and every string in it can be decoded. So scanning it cannot fail.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
@@ -26,8 +25,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Value, serde_json::Error> {
     if bytes.len() <= PARSE_LIMIT {
         return serde_json::from_slice(&bytes);
     }
-    let shared = ByteString::try_from(bytes).map_err(<serde_json::Error as de::Error>::custom)?;
-    let text: &str = &shared;
+    let text = std::str::from_utf8(&bytes).map_err(<serde_json::Error as de::Error>::custom)?;
     serde_json::from_str::<IgnoredAny>(text)?;
     let start = text.trim_ascii_start().as_bytes().first().copied();
     if !matches!(start, Some(b'{' | b'[')) {
@@ -39,7 +37,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Value, serde_json::Error> {
     if surrogates || depth(text.as_bytes()) > MAX_DEPTH {
         serde_json::from_str::<Strict>(text)?;
     }
-    Ok(Value::Raw(RawJson { text: shared }))
+    Ok(Value::Raw(RawJson { bytes }))
 }
 
 /// The deepest nesting of valid JSON.
@@ -71,12 +69,7 @@ fn depth(json: &[u8]) -> usize {
 impl RawJson {
     /// The JSON text.
     pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The JSON text, sharing its buffer.
-    pub(crate) fn shared_text(&self) -> ByteString {
-        self.text.clone()
+        std::str::from_utf8(&self.bytes).expect("checked to be UTF-8 when it was read")
     }
 
     /// Whether it is a list; otherwise it is an object.
@@ -127,7 +120,7 @@ impl RawJson {
     /// A part of it: parsed when small or a scalar, otherwise the same buffer.
     fn part(&self, part: &str) -> Value {
         if part.len() > CHILD_LIMIT && part.starts_with(['{', '[']) {
-            return Value::Raw(RawJson { text: self.text.slice_ref(part) });
+            return Value::Raw(RawJson { bytes: self.bytes.slice_ref(part.as_bytes()) });
         }
         // Only a number beyond the range of floats gets here without being a value: it is kept as it is written.
         serde_json::from_str(part).unwrap_or_else(|_| Value::Text(part.into()))

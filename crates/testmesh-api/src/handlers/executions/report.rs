@@ -26,6 +26,7 @@ const REPORT_POLICY: HeaderValue = HeaderValue::from_static(
 #[allow(dead_code, reason = "declares the parameter that `Request` reads, for the OpenAPI document")]
 pub(crate) struct Params {
     /// The kind of report.
+    #[param(inline)]
     format: Format,
 }
 

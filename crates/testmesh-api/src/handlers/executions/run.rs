@@ -56,7 +56,9 @@ pub(crate) struct RunDefinition {
     ),
     request_body(description = "The definition and how to run it, or its text alone as YAML.", content(
         (RunDefinition = "application/json"),
-        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
+        (serde_json::Value = "application/yaml", example = json!({
+            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
+        })),
     )),
     responses(
         (status = 200, description = "The finished execution.", body = Execution, headers(

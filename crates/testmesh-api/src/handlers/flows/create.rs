@@ -17,7 +17,9 @@ use crate::problem::Problem;
 #[utoipa::path(
     post, path = "/api/v1/flows", operation_id = "create_flow", tag = "flows",
     request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
-        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
+        (serde_json::Value = "application/yaml", example = json!({
+            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
+        })),
         (FlowText = "application/json"),
     )),
     responses((status = 201, description = "The stored flow.", body = StoredFlow, headers(

@@ -24,7 +24,9 @@ use crate::state::App;
             example = "\"1\"", pattern = r#"^(\*|(W/)?"[ -!#-~]*"(, ?(W/)?"[ -!#-~]*")*)$"#),
     ),
     request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
-        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
+        (serde_json::Value = "application/yaml", example = json!({
+            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
+        })),
         (FlowText = "application/json"),
     )),
     responses((status = 200, description = "The flow as it is now.", body = StoredFlow, headers(

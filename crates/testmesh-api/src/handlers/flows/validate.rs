@@ -22,7 +22,9 @@ pub(crate) struct Validation {
 #[utoipa::path(
     post, path = "/api/v1/flows/validate", operation_id = "validate_flow", tag = "flows",
     request_body(description = "The flow: its text as YAML, or the text inside JSON.", content(
-        (String = "application/yaml", example = "name: ping\nsteps:\n  - action: log\n    config: {message: hello}\n"),
+        (serde_json::Value = "application/yaml", example = json!({
+            "name": "ping", "steps": [{"action": "log", "config": {"message": "hello"}}],
+        })),
         (FlowText = "application/json"),
     )),
     responses((status = 200, description = "What the checks found.", body = Validation)),

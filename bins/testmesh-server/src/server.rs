@@ -1,0 +1,252 @@
+//! Opens everything, serves, and stops in order: runs first, streams and connections last.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use testmesh_api::{Access, ApiState, Check, Limits, Metrics, Tokens, metrics_router, router, serve};
+use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
+use testmesh_runner::files::Files;
+use testmesh_shared::clock::{Clock, SystemClock};
+use testmesh_shared::db::{DataFolder, Db};
+use testmesh_shared::net::{Connector, NetPolicy};
+use testmesh_shared::tasks::Tasks;
+use testmesh_shared::telemetry::{self, LogFormat};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{LogFormatSetting, Settings};
+use crate::signals::Signals;
+use crate::{Failure, chain};
+
+/// How long open requests may take to finish once the runs are over.
+const CONNECTION_GRACE: Duration = Duration::from_secs(5);
+
+/// How often measurements are folded.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Runs that wait; one more is refused.
+const QUEUE: usize = 10_000;
+
+/// Serves until a signal asks to stop.
+pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
+    start_log(settings)?;
+    let access = access(settings)?;
+    let mut signals = Signals::listen().map_err(|error| Failure::failed(&error))?;
+    let files = files(settings)?;
+    // Taken first: a second server on this folder is told so before anything else can fail.
+    let folder = DataFolder::take(&settings.data_dir).map_err(|error| Failure::failed(&error))?;
+    let listener = bind(settings.listen, "--listen").await?;
+    let address = listener.local_addr().map_err(|error| Failure::failed(&error))?;
+    let metrics_listener = match settings.metrics_addr {
+        Some(address) => Some(bind(address, "--metrics-addr").await?),
+        None => None,
+    };
+    let metrics_address = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let connector = Connector::new(network_policy(settings, address, metrics_address)?);
+    let databases = Databases::open(&folder).await?;
+    let (state, runs) = wire(settings, &databases, access, (connector, files)).await?;
+    let (metrics, stopping, closing) = (state.metrics.clone(), state.stopping.clone(), state.closing.clone());
+
+    let tasks = Tasks::new();
+    tasks.spawn(serve(listener, router(state), closing.clone(), CONNECTION_GRACE));
+    if let Some(listener) = metrics_listener {
+        tasks.spawn(serve(listener, metrics_router(metrics.clone()), closing.clone(), CONNECTION_GRACE));
+    }
+    tasks.spawn(upkeep(metrics, closing.clone()));
+    announce(address, metrics_address, &folder)?;
+
+    signals.next().await;
+    stop(settings, &runs, &stopping, &mut signals).await;
+    closing.cancel();
+    tasks.join().await;
+    databases.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Lets runs end, or cancels them when time is up or another signal comes. Requests are answered all the while.
+async fn stop(settings: &Settings, runs: &ExecutorHandle, stopping: &CancellationToken, signals: &mut Signals) {
+    stopping.cancel();
+    let seconds = settings.drain_timeout().as_secs();
+    tracing::info!(seconds, "stopping: running flows may finish; another signal cancels them");
+    let drained = runs.drain(settings.drain_timeout());
+    let mut drained = std::pin::pin!(drained);
+    tokio::select! {
+        // Not dropped in between: the same pinned future goes on below.
+        () = drained.as_mut() => return,
+        // Cancel-safe: waiting for a signal keeps no state.
+        () = signals.next() => {}
+    }
+    tracing::info!("stopping at once: running flows are cancelled and tidy up");
+    runs.hurry();
+    drained.await;
+}
+
+/// The databases of this process.
+struct Databases {
+    flows: Db,
+    executions: Db,
+}
+
+impl Databases {
+    async fn open(folder: &DataFolder) -> Result<Self, Failure> {
+        let flows = Db::embedded(folder, &testmesh_storage::SCHEMA).await;
+        let executions = Db::embedded(folder, &testmesh_runner::repository::SCHEMA).await;
+        let failed = |error| Failure::failed(&error);
+        Ok(Self { flows: flows.map_err(failed)?, executions: executions.map_err(failed)? })
+    }
+
+    async fn close(&self) {
+        self.flows.close().await;
+        self.executions.close().await;
+    }
+}
+
+/// Puts the domains together.
+async fn wire(
+    settings: &Settings,
+    databases: &Databases,
+    access: Access,
+    (connector, files): (Connector, Files),
+) -> Result<(ApiState, ExecutorHandle), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let flows = testmesh_storage::flow_repository(&databases.flows, Arc::clone(&clock));
+    let environments = testmesh_storage::environment_repository(&databases.flows, Arc::clone(&clock));
+    let parts = ExecutorParts {
+        db: databases.executions.clone(),
+        clock: Arc::clone(&clock),
+        flows: Arc::clone(&flows),
+        environments: Arc::clone(&environments),
+        connector,
+        files,
+    };
+    let config =
+        ExecutorConfig { concurrency: settings.concurrency(), queue: QUEUE, runner: "testmesh-server".to_owned() };
+    let runs = executor::start(parts, config).await.map_err(|error| Failure::failed(&error))?;
+    let state = ApiState {
+        flows,
+        environments,
+        executor: runs.executor(),
+        executions: runs.executions(),
+        clock,
+        access,
+        checks: vec![check("flows_database", &databases.flows), check("executions_database", &databases.executions)],
+        limits: Limits::default(),
+        metrics: Metrics::install(),
+        stopping: CancellationToken::new(),
+        closing: CancellationToken::new(),
+    };
+    Ok((state, runs))
+}
+
+fn check(name: &'static str, db: &Db) -> Check {
+    let db = db.clone();
+    Check::new(name, move || {
+        let db = db.clone();
+        async move { db.ping().await.map_err(|error| chain(&error)) }
+    })
+}
+
+fn start_log(settings: &Settings) -> Result<(), Failure> {
+    let format = match settings.log_format {
+        LogFormatSetting::Json => LogFormat::Json,
+        LogFormatSetting::Text => LogFormat::Text,
+        LogFormatSetting::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
+        LogFormatSetting::Auto => LogFormat::Json,
+    };
+    telemetry::init(format, &settings.log_level).map_err(|error| Failure::Setting(format!("--log-level: {error}")))
+}
+
+/// Who may call. Without tokens nobody but this machine may.
+fn access(settings: &Settings) -> Result<Access, Failure> {
+    let tokens = match &settings.tokens_file {
+        Some(path) => {
+            let tokens = Tokens::load(path);
+            let tokens = tokens.map_err(|error| Failure::Setting(format!("--tokens-file: {}", chain(&error))))?;
+            Some(Arc::new(tokens))
+        }
+        None if settings.listen.ip().is_loopback() => None,
+        None => {
+            return Err(Failure::Setting(format!(
+                "--listen {}: anyone on the network could call this server, and it has no tokens; give it \
+                 --tokens-file FILE (`testmesh-server token create --name me --scope admin` makes the first line), or \
+                 listen on a loopback address such as 127.0.0.1:5016",
+                settings.listen
+            )));
+        }
+    };
+    let origins = settings.cors_origins.iter().map(|origin| origin.trim().trim_end_matches('/').to_owned());
+    let origins: Vec<_> = origins.filter(|origin| !origin.is_empty()).collect();
+    for origin in &origins {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let plain = |authority: &str| {
+            !authority.is_empty() && !authority.contains('/') && authority.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !authority.is_some_and(plain) {
+            return Err(Failure::Setting(format!(
+                "--cors-origins: `{origin}` is no origin such as `https://tests.example.com`"
+            )));
+        }
+    }
+    Ok(Access { tokens, origins })
+}
+
+/// The files that flows may read.
+fn files(settings: &Settings) -> Result<Files, Failure> {
+    let Some(folder) = &settings.flow_files else { return Ok(Files::none()) };
+    let root = std::fs::canonicalize(folder)
+        .map_err(|error| Failure::Setting(format!("--flow-files: cannot use `{}`: {error}", folder.display())))?;
+    if !root.is_dir() {
+        return Err(Failure::Setting(format!("--flow-files: `{}` is no folder", folder.display())));
+    }
+    Ok(Files { base: root.clone(), root: Some(root), enabled: true })
+}
+
+/// Where flows may connect to: not to this server itself.
+fn network_policy(
+    settings: &Settings,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+) -> Result<NetPolicy, Failure> {
+    let own: Vec<_> = std::iter::once(address).chain(metrics_address).collect();
+    NetPolicy::server(&own)
+        .with_denied(&settings.net_deny)
+        .map_err(|error| Failure::Setting(format!("--net-deny: {error}")))?
+        .with_allowed(&settings.net_allow)
+        .map_err(|error| Failure::Setting(format!("--net-allow: {error}")))
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::Failed(format!("cannot listen on `{address}`: {error}; another address can be given with {flag}"))
+    })
+}
+
+/// Folds measurements, so that they take no more memory while nobody asks for them.
+async fn upkeep(metrics: Metrics, closing: CancellationToken) {
+    let mut tick = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        tokio::select! {
+            // Cancel-safe: waiting for a cancellation keeps no state.
+            () = closing.cancelled() => return,
+            // Cancel-safe per docs on `tick()`.
+            _ = tick.tick() => metrics.upkeep(),
+        }
+    }
+}
+
+/// Says where the server is, for the person or the program that started it.
+fn announce(address: SocketAddr, metrics: Option<SocketAddr>, folder: &DataFolder) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut out = std::io::stdout().lock();
+    let place = folder.path().display();
+    let mut written = writeln!(out, "TestMesh {version} listens on http://{address} (data in {place})");
+    if let (Ok(()), Some(metrics)) = (&written, metrics) {
+        written = writeln!(out, "Metrics are on http://{metrics}/metrics");
+    }
+    written.and_then(|()| out.flush()).map_err(|error| Failure::Failed(format!("cannot write to stdout: {error}")))?;
+    tracing::info!(address = %address, data_dir = %place, version, "listening");
+    Ok(())
+}

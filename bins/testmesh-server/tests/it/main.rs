@@ -1,0 +1,6 @@
+//! The real binary: started, asked, stopped, killed, started again.
+
+mod restart;
+mod server;
+mod settings;
+mod stop;

@@ -1,0 +1,93 @@
+//! Settings: documented, checked, and refused with a message that says what to do.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use crate::server::{Server, answer, binary, outcome};
+
+#[test]
+fn help_names_every_setting_with_variable_and_default() {
+    let (code, out, _) = outcome(binary().arg("--help"));
+    assert_eq!(code, 0);
+    for part in [
+        "--listen",
+        "TESTMESH_LISTEN",
+        "127.0.0.1:5016",
+        "TESTMESH_DATA_DIR",
+        "./testmesh-data",
+        "TESTMESH_TOKENS_FILE",
+        "TESTMESH_CORS_ORIGINS",
+        "TESTMESH_METRICS_ADDR",
+        "TESTMESH_LOG_FORMAT",
+        "TESTMESH_LOG_LEVEL",
+        "TESTMESH_CONCURRENCY",
+        "TESTMESH_FLOW_FILES",
+        "TESTMESH_NET_DENY",
+        "TESTMESH_NET_ALLOW",
+        "TESTMESH_DRAIN_TIMEOUT",
+    ] {
+        assert!(out.contains(part), "{part} is missing in:\n{out}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_refused_with_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |flags: &[&str], part: &str| {
+        let mut command = binary();
+        command.args(["--data-dir", folder.path().join("data").to_str().unwrap()]).args(flags);
+        let (code, _, errors) = outcome(&mut command);
+        assert!(code == 2 && errors.contains(part), "{flags:?}: {code} {errors}");
+    };
+    check(&["--listen", "0.0.0.0:0"], "--tokens-file");
+    check(&["--listen", "[::]:0"], "token create");
+    check(&["--listen", "nonsense"], "--listen");
+    check(&["--log-level", "loud"], "--log-level");
+    check(&["--log-format", "xml"], "xml");
+    check(&["--tokens-file", "/nonexistent/tokens"], "/nonexistent/tokens");
+    check(&["--cors-origins", "evil"], "--cors-origins");
+    check(&["--listen", "127.0.0.1:0", "--net-deny", "everything"], "--net-deny");
+    check(&["--flow-files", "/nonexistent/files"], "--flow-files");
+    check(&["--concurrency", "0"], "--concurrency");
+    check(&["--no-such-flag"], "--no-such-flag");
+    check(&["token", "create", "--name", "a b", "--scope", "read"], "name");
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Server::start(folder.path());
+    let (code, _, errors) = outcome(binary().args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()));
+    assert!(code == 1 && errors.contains("in use by another server"), "{code} {errors}");
+    assert_eq!(first.get("/health").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_created_token_opens_what_its_scope_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, _) = outcome(binary().args(["token", "create", "--name", "ci", "--scope", "read"]));
+    assert_eq!(code, 0);
+    let after = |label: &str| out.lines().find_map(|line| line.split_once(label)).unwrap().1.trim().to_owned();
+    let (token, line) = (after("shown this once):"), after("tokens file:"));
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, line).unwrap();
+    let flags = ["--tokens-file", file.to_str().unwrap(), "--metrics-addr", "127.0.0.1:0"];
+    let server = Server::start_with(&folder.path().join("data"), &flags);
+    assert_eq!(server.get("/api/v1/flows").await.0, 401);
+    assert_eq!(server.get("/metrics").await.0, 401);
+    let ask = |method, path| answer(server.request(method, path).bearer_auth(&token));
+    assert_eq!(ask(Method::GET, "/api/v1/flows").await.0, 200);
+    assert_eq!(ask(Method::POST, "/api/v1/flows").await.0, 403);
+    assert_eq!(server.get("/readyz").await.0, 200);
+}
+
+#[tokio::test]
+async fn flags_can_be_variables() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = binary();
+    command.env("TESTMESH_LISTEN", "0.0.0.0:0").env("TESTMESH_DATA_DIR", folder.path());
+    let run = tokio::task::spawn_blocking(move || outcome(&mut command));
+    let (code, _, errors) = tokio::time::timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
+    assert!(code == 2 && errors.contains("0.0.0.0:0"), "{code} {errors}");
+}

@@ -1,0 +1,3 @@
+//! When flows run.
+
+pub(crate) mod preview;

@@ -1,0 +1,173 @@
+//! Every error is a problem document with its own code; here each code that a request can cause is caused.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testmesh_api::Limits;
+
+use crate::app::{Answer, Differences, HELLO, TestApp};
+
+const UNKNOWN: &str = "019a0000-0000-7000-8000-000000000000";
+
+#[tokio::test]
+async fn what_is_not_there_says_what_it_is() {
+    let app = TestApp::start().await;
+    let id = app.stored(HELLO).await;
+    let check = async |path: &str, code: &str| app.get(path).await.problem(404, code);
+    check("/nowhere", "route_not_found").await;
+    check("/api/v1/flows/", "route_not_found").await;
+    check("/docs/missing.js", "route_not_found").await;
+    check(&format!("/api/v1/flows/{UNKNOWN}"), "flow_not_found").await;
+    check(&format!("/api/v1/flows/{UNKNOWN}/versions"), "flow_not_found").await;
+    check(&format!("/api/v1/flows/{UNKNOWN}/versions/1"), "flow_not_found").await;
+    check(&format!("/api/v1/flows/{id}/versions/2"), "version_not_found").await;
+    check("/api/v1/environments/none", "environment_not_found").await;
+    check(&format!("/api/v1/executions/{UNKNOWN}"), "execution_not_found").await;
+    check(&format!("/api/v1/executions/{UNKNOWN}/steps/1"), "execution_not_found").await;
+    check(&format!("/api/v1/executions/{UNKNOWN}/events"), "execution_not_found").await;
+    check(&format!("/api/v1/executions/{UNKNOWN}/report?format=tap"), "execution_not_found").await;
+    let cancelled = app.post(&format!("/api/v1/executions/{UNKNOWN}/cancel"), &json!({})).await;
+    cancelled.problem(404, "execution_not_found");
+    let run = app.post(&format!("/api/v1/flows/{UNKNOWN}/executions"), &json!({})).await;
+    run.problem(404, "flow_not_found");
+    let run = app.post(&format!("/api/v1/flows/{id}/executions"), &json!({"version": 9})).await;
+    run.problem(404, "version_not_found");
+}
+
+#[tokio::test]
+async fn a_wrong_method_names_the_right_ones() {
+    let app = TestApp::start().await;
+    let answer = app.delete("/api/v1/flows").await;
+    answer.problem(405, "method_not_allowed");
+    let mut allowed: Vec<_> = answer.header("allow").split(',').map(str::trim).collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
+    let options = Answer::of(app.request(Method::OPTIONS, "/api/v1/flows")).await;
+    assert_eq!((options.status.as_u16(), options.header("allow")), (204, answer.header("allow")));
+    let head = Answer::of(app.request(Method::HEAD, "/api/v1/flows")).await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_query_is_read_strictly() {
+    let app = TestApp::start().await;
+    let check = async |query: &str, word: &str| {
+        let problem = app.get(&format!("/api/v1/flows?{query}")).await.problem(422, "invalid_request");
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{query}: {problem}");
+    };
+    check("limit=0", "limit").await;
+    check("limit=201", "limit").await;
+    check("limit=-1", "limit").await;
+    check("limit=ten", "limit").await;
+    check("limit=", "limit").await;
+    check("limit=1&limit=2", "more than once").await;
+    check("offset=1", "`offset`").await;
+    check("cursor=bogus", "cursor").await;
+    check("cursor=%00", "cursor").await;
+    check("search=%00", "search").await;
+    check("search=%ff", "UTF-8").await;
+    check("tag=", "tag").await;
+    let check =
+        async |query: &str| app.get(&format!("/api/v1/executions?{query}")).await.problem(422, "invalid_request");
+    check("status=Passed").await;
+    check("trigger=cron").await;
+    check("flow_id=1").await;
+    check("since=yesterday").await;
+    let problem = app.get("/livez?verbose=1").await.problem(422, "invalid_request");
+    assert!(problem["detail"].as_str().unwrap().contains("takes none"));
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_a_broken_rule() {
+    let app = TestApp::start().await;
+    for id in ["1", "019a000000007000800000000000000g", "019a0000000070008000000000000000", "%00", "%ff"] {
+        app.get(&format!("/api/v1/flows/{id}")).await.problem(422, "invalid_request");
+        app.get(&format!("/api/v1/executions/{id}")).await.problem(422, "invalid_request");
+    }
+    app.get(&format!("/api/v1/flows/{UNKNOWN}/versions/0")).await.problem(422, "invalid_request");
+    app.get(&format!("/api/v1/flows/{UNKNOWN}/versions/+1")).await.problem(422, "invalid_request");
+    app.get("/api/v1/environments/%00").await.problem(422, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_body_is_read_strictly() {
+    let app = TestApp::start().await;
+    let send = async |content_type: &str, body: &[u8]| {
+        let request = app.request(Method::POST, "/api/v1/environments").header("content-type", content_type);
+        Answer::of(request.body(body.to_vec())).await
+    };
+    send("application/json", b"{").await.problem(400, "bad_request");
+    send("application/json", b"").await.problem(400, "bad_request");
+    send("application/json", b"{\"name\":\"\xff\"}").await.problem(400, "bad_request");
+    send("application/json", "[".repeat(100_000).as_bytes()).await.problem(400, "bad_request");
+    send("application/json", b"[]").await.problem(422, "invalid_request");
+    send("application/json", b"{\"name\":1}").await.problem(422, "invalid_request");
+    send("application/json", b"{\"name\":\"a\",\"name\":\"b\"}").await.problem(422, "invalid_request");
+    let problem = send("application/json", b"{\"name\":\"a\",\"colour\":1}").await.problem(422, "invalid_request");
+    assert!(problem["detail"].as_str().unwrap().contains("`colour`"), "{problem}");
+    send("text/plain", b"{}").await.problem(415, "unsupported_media_type");
+    send("application/yaml", b"{}").await.problem(415, "unsupported_media_type");
+    send("application/JSON; charset=utf-8", b"{\"name\":\"a\"}").await.expect(201);
+    let bare = Answer::of(app.request(Method::POST, "/api/v1/flows").body("name: x")).await;
+    bare.problem(415, "unsupported_media_type");
+    let request = app.request(Method::POST, "/api/v1/flows").header("content-type", "application/yaml");
+    Answer::of(request.body(b"name: \xff".to_vec())).await.problem(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let limits = Limits { body_bytes: 1_000, ..Limits::default() };
+    let app = TestApp::with(Differences { limits: Some(limits), ..Differences::default() }).await;
+    let big = "x".repeat(1_001);
+    app.send_yaml(Method::POST, "/api/v1/flows", &big).await.problem(413, "payload_too_large");
+    let chunks = futures::stream::iter(vec![Ok::<_, std::io::Error>(big)]);
+    let request = app.request(Method::POST, "/api/v1/flows").header("content-type", "application/yaml");
+    Answer::of(request.body(reqwest::Body::wrap_stream(chunks))).await.problem(413, "payload_too_large");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let limits = Limits { body_time: Duration::from_millis(50), ..Limits::default() };
+    let app = TestApp::with(Differences { limits: Some(limits), ..Differences::default() }).await;
+    let never = futures::stream::pending::<Result<String, std::io::Error>>();
+    let request = app.request(Method::POST, "/api/v1/flows").header("content-type", "application/yaml");
+    Answer::of(request.body(reqwest::Body::wrap_stream(never))).await.problem(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_run_has_rules_too() {
+    let app = TestApp::start().await;
+    let id = app.stored(HELLO).await;
+    let check = async |query: &str, body: &Value, word: &str| {
+        let answer = app.post(&format!("/api/v1/flows/{id}/executions{query}"), body).await;
+        let problem = answer.problem(422, "invalid_request");
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{query} {body}: {problem}");
+    };
+    check("?wait=121s", &json!({}), "120 s").await;
+    check("?wait=soon", &json!({}), "`wait`").await;
+    check("", &json!({"environment": "nowhere"}), "`nowhere`").await;
+    check("", &json!({"version": 0}), "`version`").await;
+    check("", &json!({"variables": {"": 1}}), "`variables`").await;
+    check("", &json!({"variables": []}), "map").await;
+    check("", &json!({"dryrun": true}), "`dryrun`").await;
+    check("", &json!({"seed": -1}), "-1").await;
+    let request = app.request(Method::POST, &format!("/api/v1/flows/{id}/executions"));
+    Answer::of(request.header("idempotency-key", "a b")).await.problem(422, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_cron_expression_is_checked() {
+    let app = TestApp::start().await;
+    let body = json!({"cron": "0 12 * * *", "timezone": "Europe/Berlin", "count": 3});
+    let preview = app.post("/api/v1/schedules/preview", &body).await.expect(200);
+    assert_eq!(preview["next"].as_array().unwrap().len(), 3);
+    let check = async |body: &Value, word: &str| {
+        let problem = app.post("/api/v1/schedules/preview", body).await.problem(422, "invalid_request");
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");
+    };
+    check(&json!({"cron": "61 * * * *"}), "minute").await;
+    check(&json!({"cron": "* * * * *", "timezone": "Mars/Olympus"}), "`timezone`").await;
+    check(&json!({"cron": "* * * * *", "count": 101}), "`count`").await;
+    check(&json!({"cron": "* * * * *", "count": 0}), "`count`").await;
+}
