@@ -33,6 +33,10 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
 
 /// The action with this name or alias.
 pub(crate) fn find(name: &str) -> Option<&'static dyn Action> {
+    #[cfg(test)]
+    if name == "panic" {
+        return Some(&crate::engine::tests::Panic);
+    }
     registry().iter().copied().find(|action| action.spec().name == name || action.spec().aliases.contains(&name))
 }
 

@@ -34,6 +34,8 @@ mod step;
 mod stop;
 mod stored;
 mod subflow;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub(crate) use block::BlockEnd;
 pub(crate) use context::{ActionContext, Stopped, at_key};

@@ -312,7 +312,8 @@ impl Lookup for Overlay<'_> {
             return Some(value);
         }
         match name {
-            "$" | "data" | "result" => Some(self.front.clone()),
+            "$" => Some(self.front.clone()),
+            "data" => self.scope.get(name).or_else(|| Some(self.front.clone())),
             _ => self.scope.get(name),
         }
     }

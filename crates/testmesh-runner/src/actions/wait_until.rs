@@ -1,9 +1,10 @@
 //! `wait_until`: repeats steps until a condition holds.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytestring::ByteString;
+use tokio::time::Instant;
 
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::{ActionContext, BlockEnd, at_key};

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytestring::ByteString;
 use chrono::{DateTime, Utc};
@@ -10,6 +10,7 @@ use futures::FutureExt;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
+use tokio::time::Instant;
 
 use crate::action::{Action, ActionError, ActionResult};
 use crate::engine::block::Place;
