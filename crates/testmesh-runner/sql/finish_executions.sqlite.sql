@@ -1,5 +1,5 @@
 -- A final state never changes.
-update executions.executions
+update executions.executions as e
 set status = finish.value ->> 'status',
     started_at = finish.value ->> 'started_at',
     finished_at = finish.value ->> 'finished_at',
@@ -14,4 +14,4 @@ set status = finish.value ->> 'status',
     runner = finish.value ->> 'runner',
     options = null
 from json_each($1) finish
-where id = unhex(finish.value ->> 'id', '-') and status in ('queued', 'running')
+where e.id = unhex(finish.value ->> 'id', '-') and e.status in ('queued', 'running')

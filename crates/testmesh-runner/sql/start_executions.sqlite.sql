@@ -1,5 +1,5 @@
-update executions.executions
+update executions.executions as e
 set status = 'running', started_at = start.value ->> 'started_at', options = null
 from json_each($1) start
-where id = unhex(start.value ->> 'id', '-') and status = 'queued'
-returning executions.id
+where e.id = unhex(start.value ->> 'id', '-') and e.status = 'queued'
+returning id

@@ -4,8 +4,11 @@
 
 mod corpus;
 mod diagnostics;
+mod executor;
 mod http_request;
+mod recovery;
 mod robustness;
 mod run;
+mod server;
 mod target;
 mod wait_for;

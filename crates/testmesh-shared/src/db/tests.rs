@@ -12,6 +12,9 @@ fn schema(sqlite: &'static [Migration]) -> Schema {
     Schema { name: "things", sqlite }
 }
 
+const EDITED: Migration = Migration { sql: "create table things.names (title text)", ..FIRST };
+const BROKEN: Migration =
+    Migration { version: 2, name: "broken", sql: "create table things.half (a text); create table nonsense" };
 async fn open(folder: &DataFolder, migrations: &'static [Migration]) -> Result<Db, DbError> {
     Db::embedded(folder, &schema(migrations)).await
 }
@@ -60,7 +63,6 @@ async fn edited_migration_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = DataFolder::take(dir.path()).unwrap();
     open(&folder, &[FIRST]).await.unwrap().close().await;
-    const EDITED: Migration = Migration { sql: "create table things.names (title text)", ..FIRST };
     let error = open(&folder, &[EDITED]).await.unwrap_err();
     assert!(matches!(error, DbError::Edited { version: 1, .. }), "{error:?}");
 }
@@ -69,8 +71,6 @@ async fn edited_migration_is_refused() {
 async fn failing_migration_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let folder = DataFolder::take(dir.path()).unwrap();
-    const BROKEN: Migration =
-        Migration { version: 2, name: "broken", sql: "create table things.half (a text); create table nonsense" };
     let error = open(&folder, &[FIRST, BROKEN]).await.unwrap_err();
     assert!(matches!(error, DbError::Migrate { .. }), "{error:?}");
     let db = open(&folder, &[FIRST]).await.unwrap();

@@ -1,0 +1,114 @@
+//! What a server wires around an executor, on a data folder of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use testmesh_runner::executor::{
+    Definition, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts, NewRun, SubmitError, start,
+};
+use testmesh_runner::files::Files;
+use testmesh_runner::record::{Execution, Trigger};
+use testmesh_runner::repository::ExecutionRepository;
+use testmesh_shared::clock::SystemClock;
+use testmesh_shared::db::{DataFolder, Db};
+use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::net::{Connector, NetPolicy};
+use testmesh_storage::{EnvironmentRepository, FlowRepository};
+
+/// Longer than anything here takes, however slow the machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Server {
+    pub(crate) handle: ExecutorHandle,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) executions: Arc<dyn ExecutionRepository>,
+    pub(crate) flows: Arc<dyn FlowRepository>,
+    pub(crate) environments: Arc<dyn EnvironmentRepository>,
+}
+
+impl Server {
+    pub(crate) async fn open(dir: &Path, concurrency: usize, queue: usize) -> Self {
+        let folder = DataFolder::take(dir).unwrap();
+        let stored = Db::embedded(&folder, &testmesh_storage::SCHEMA).await.unwrap();
+        let db = Db::embedded(&folder, &testmesh_runner::repository::SCHEMA).await.unwrap();
+        let flows = testmesh_storage::flow_repository(&stored, Arc::new(SystemClock));
+        let environments = testmesh_storage::environment_repository(&stored, Arc::new(SystemClock));
+        let parts = ExecutorParts {
+            db,
+            clock: Arc::new(SystemClock),
+            flows: Arc::clone(&flows),
+            environments: Arc::clone(&environments),
+            connector: Connector::new(NetPolicy::open()),
+            files: Files::none(),
+        };
+        let config = ExecutorConfig { concurrency, queue, runner: "test".to_owned() };
+        let handle = start(parts, config).await.unwrap();
+        Self { executor: handle.executor(), executions: handle.executions(), handle, flows, environments }
+    }
+
+    pub(crate) async fn submit(&self, yaml: &str) -> Execution {
+        self.executor.submit(inline(yaml)).await.unwrap()
+    }
+
+    pub(crate) async fn refused(&self, run: NewRun) -> SubmitError {
+        self.executor.submit(run).await.unwrap_err()
+    }
+
+    /// The finished run as `wait` gives it, which must be what the store gives.
+    pub(crate) async fn finished(&self, id: ExecutionId) -> Execution {
+        let execution = self.executor.wait(id, PATIENCE).await.unwrap().expect("the run ends");
+        let stored = self.executions.find(id).await.unwrap().unwrap();
+        // Times inside a step's record are kept to the millisecond, as they are told.
+        assert_eq!(serde_json::to_value(&execution).unwrap(), serde_json::to_value(&stored).unwrap());
+        execution
+    }
+
+    /// Waits until the run has told an event of this type.
+    pub(crate) async fn reached(&self, id: ExecutionId, kind: &str) {
+        use futures::StreamExt;
+        let mut events = self.executor.events(id, 0).await.unwrap().unwrap();
+        let reached = async {
+            while let Some(event) = events.next().await {
+                if serde_json::to_value(&event).unwrap()["type"] == kind {
+                    return;
+                }
+            }
+            panic!("the run ended without `{kind}`");
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("the event comes");
+    }
+}
+
+pub(crate) fn inline(yaml: &str) -> NewRun {
+    NewRun {
+        id: ExecutionId::generate(&SystemClock),
+        definition: Definition::Inline { yaml: yaml.to_owned() },
+        variables: IndexMap::new(),
+        environment: None,
+        env_file: IndexMap::new(),
+        seed: None,
+        strict: false,
+        dry_run: false,
+        trigger: Trigger::Api,
+        idempotency: None,
+        trace_id: None,
+    }
+}
+
+pub(crate) const LOG: &str = "name: log\nsteps:\n  - id: one\n    action: log\n    config: {message: hello}\n";
+
+/// A run that goes on until it is stopped, and says so in its teardown.
+pub(crate) const LONG: &str = "\
+name: long
+steps:
+  - id: sleep
+    action: delay
+    config: {duration: 1h}
+teardown:
+  - id: clean
+    action: log
+    config: {message: cleaned}
+config: {timeout: 2h}
+";
