@@ -77,7 +77,8 @@ impl<K: Into<ByteString>> FromIterator<(K, Value)> for Map {
 /// Valid JSON text of an object or a list, still unparsed.
 #[derive(Debug, Clone)]
 pub struct RawJson {
-    pub(crate) bytes: Bytes,
+    /// Text and not bytes, so that nothing has to prove again that it is UTF-8.
+    text: ByteString,
 }
 
 impl Value {

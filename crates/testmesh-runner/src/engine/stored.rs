@@ -41,8 +41,8 @@ pub(crate) fn value(value: &Value, masker: &Masker) -> Json {
 fn cut(value: &Value, masker: &Masker) -> (Json, Option<usize>) {
     match value {
         Value::Text(text) if text.len() > BODY_LIMIT => (Json::String(head(text, masker)), Some(text.len())),
-        Value::Raw(raw) if raw.bytes.len() > BODY_LIMIT => {
-            (Json::String(head(&lossy_head(&raw.bytes, masker), masker)), Some(raw.bytes.len()))
+        Value::Raw(raw) if raw.text().len() > BODY_LIMIT => {
+            (Json::String(head(&lossy_head(&raw.shared_text().into_bytes(), masker), masker)), Some(raw.text().len()))
         }
         Value::Bytes(bytes) if bytes.len() > BODY_LIMIT => {
             // Whole groups of three bytes, so that the text decodes.
@@ -85,7 +85,7 @@ fn prefix(text: &str, limit: usize) -> &str {
 fn room(value: &Value, room: usize) -> Option<usize> {
     match value {
         Value::Text(text) => room.checked_sub(text.len() + 2),
-        Value::Raw(raw) => room.checked_sub(raw.bytes.len()),
+        Value::Raw(raw) => room.checked_sub(raw.text().len()),
         Value::Bytes(bytes) => room.checked_sub(bytes.len() / 3 * 4),
         Value::List(items) => items.iter().try_fold(room, |left, item| self::room(item, left.checked_sub(1)?)),
         Value::Map(map) => {

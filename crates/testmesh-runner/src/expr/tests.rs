@@ -490,7 +490,7 @@ mod properties {
             any::<i64>().prop_map(|number| number.to_string()),
             any::<u64>().prop_map(|number| number.to_string()),
             (-1e9..1e9).prop_map(|number: f64| format!("{number:?}")),
-            "[a-z_]{1,6}(\\.[a-z]{1,4}|\\[[0-9]\\]|\\[\"[ a-z{$]{0,4}\"\\]|\\?\\.[a-z]{1,3}){0,3}"
+            "[a-z_]{1,6}(\\.[a-z]{1,4}|\\[[0-9]\\]|\\[\"[ a-z$]{0,4}\"\\]|\\?\\.[a-z]{1,3}){0,3}"
                 .prop_filter("keywords are no names", |text| !starts_with_keyword(text)),
             "\"[ a-z0-9$\\{\\}\\\\n']{0,8}\"".prop_filter("must parse", |text| Expr::parse(text).is_ok()),
             "\\$\\{[a-z]{2,5}:[a-z0-9 /:]{0,6}\\}".prop_filter("no keyword", |text| Expr::parse(text).is_ok()),

@@ -33,7 +33,7 @@ fn alike(left: &Value, right: &Value, same: fn(&Value, &Value) -> bool) -> bool 
         (Value::Null, Value::Null) => true,
         (Value::Bool(left), Value::Bool(right)) => left == right,
         (Value::Bytes(left), Value::Bytes(right)) => left == right,
-        (Value::Raw(left), Value::Raw(right)) if left.bytes == right.bytes => true,
+        (Value::Raw(left), Value::Raw(right)) if left.text() == right.text() => true,
         (Value::List(left), Value::List(right)) => all_alike(left, right, same),
         (Value::Map(left), Value::Map(right)) => maps_alike(left, right, same),
         (Value::Raw(_), _) | (_, Value::Raw(_)) => {

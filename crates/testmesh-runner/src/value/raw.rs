@@ -1,12 +1,13 @@
 //! JSON that stays text: checked once when it arrives, and scanned along the paths that are asked for.
 //!
-//! Invariant: the bytes of a [`RawJson`] are UTF-8, one valid JSON object or list, no deeper than the parser's limit,
+//! Invariant: the text of a [`RawJson`] is one valid JSON object or list, no deeper than the parser's limit,
 //! and every string in it can be decoded. So scanning it cannot fail.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
@@ -25,7 +26,8 @@ pub(super) fn read(bytes: Bytes) -> Result<Value, serde_json::Error> {
     if bytes.len() <= PARSE_LIMIT {
         return serde_json::from_slice(&bytes);
     }
-    let text = std::str::from_utf8(&bytes).map_err(<serde_json::Error as de::Error>::custom)?;
+    let shared = ByteString::try_from(bytes).map_err(<serde_json::Error as de::Error>::custom)?;
+    let text: &str = &shared;
     serde_json::from_str::<IgnoredAny>(text)?;
     let start = text.trim_ascii_start().as_bytes().first().copied();
     if !matches!(start, Some(b'{' | b'[')) {
@@ -37,7 +39,7 @@ pub(super) fn read(bytes: Bytes) -> Result<Value, serde_json::Error> {
     if surrogates || depth(text.as_bytes()) > MAX_DEPTH {
         serde_json::from_str::<Strict>(text)?;
     }
-    Ok(Value::Raw(RawJson { bytes }))
+    Ok(Value::Raw(RawJson { text: shared }))
 }
 
 /// The deepest nesting of valid JSON.
@@ -69,7 +71,12 @@ fn depth(json: &[u8]) -> usize {
 impl RawJson {
     /// The JSON text.
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes).expect("checked to be UTF-8 when it was read")
+        &self.text
+    }
+
+    /// The JSON text, sharing its buffer.
+    pub(crate) fn shared_text(&self) -> ByteString {
+        self.text.clone()
     }
 
     /// Whether it is a list; otherwise it is an object.
@@ -120,7 +127,7 @@ impl RawJson {
     /// A part of it: parsed when small or a scalar, otherwise the same buffer.
     fn part(&self, part: &str) -> Value {
         if part.len() > CHILD_LIMIT && part.starts_with(['{', '[']) {
-            return Value::Raw(RawJson { bytes: self.bytes.slice_ref(part.as_bytes()) });
+            return Value::Raw(RawJson { text: self.text.slice_ref(part) });
         }
         // Only a number beyond the range of floats gets here without being a value: it is kept as it is written.
         serde_json::from_str(part).unwrap_or_else(|_| Value::Text(part.into()))

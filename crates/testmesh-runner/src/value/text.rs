@@ -11,7 +11,7 @@ pub(super) fn to_text(value: &Value) -> Option<ByteString> {
         Value::Bool(true) => Some(ByteString::from_static("true")),
         Value::Bool(false) => Some(ByteString::from_static("false")),
         Value::Text(text) => Some(text.clone()),
-        Value::Raw(raw) => ByteString::try_from(raw.bytes.clone()).ok(),
+        Value::Raw(raw) => Some(raw.shared_text()),
         Value::List(_) | Value::Map(_) => serde_json::to_string(value).ok().map(ByteString::from),
         Value::Bytes(bytes) => Some(match std::str::from_utf8(bytes) {
             Ok(text) => text.into(),

@@ -116,7 +116,7 @@ fn from_graphql(config: &Resolved) -> Result<Payload, ActionError> {
 /// The JSON text of a value. A body that came as JSON goes out as the very bytes that came.
 pub(super) fn json_bytes(value: &Value) -> Bytes {
     match value {
-        Value::Raw(raw) => raw.bytes.clone(),
+        Value::Raw(raw) => raw.shared_text().into_bytes(),
         Value::Map(_) | Value::List(_) => value.to_text().map(ByteString::into_bytes).unwrap_or_default(),
         _ => Bytes::from(value.to_json().to_string()),
     }
