@@ -90,11 +90,6 @@ impl Problem {
         self
     }
 
-    /// Its stable word.
-    pub(crate) fn code(&self) -> ErrorCode {
-        self.code
-    }
-
     /// The answer to the request `request_id`.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         let status = status::of(self.code);
