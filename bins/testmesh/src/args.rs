@@ -50,6 +50,7 @@ pub(crate) enum Command {
 
 /// `testmesh run`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one flag of the command line")]
 pub(crate) struct RunArgs {
     /// Flow files, folders (searched for *.yaml and *.yml) and globs
     #[arg(required = true, value_name = "PATH")]

@@ -25,7 +25,7 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
         Command::Completions(args) => Ok(completions::completions(&args, &mut screen)),
     };
     result.unwrap_or_else(|stop| {
-        screen.complain(&stop.message);
+        Screen::complain(&stop.message);
         stop.exit
     })
 }

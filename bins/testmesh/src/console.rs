@@ -57,8 +57,8 @@ impl Console {
 
     /// Draws the line of progress anew.
     pub(crate) fn show_progress(&mut self, live: &Live) {
-        let line = progress::line(&live.progress(), self.started.elapsed(), self.screen.width());
-        self.screen.set_status(&line);
+        let status = progress::line(&live.progress(), self.started.elapsed(), self.screen.width());
+        self.screen.set_status(&status);
     }
 
     /// Tells that a flow is over.
@@ -90,7 +90,7 @@ impl Console {
     /// Says something to the person in front of it.
     pub(crate) fn note(&mut self, text: &str) {
         self.screen.clear_status();
-        self.screen.complain(text);
+        Screen::complain(text);
     }
 }
 

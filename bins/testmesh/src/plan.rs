@@ -142,7 +142,7 @@ impl Planner<'_> {
         }
         let several = parsed.flows.len() > 1;
         for (index, flow) in parsed.flows.into_iter().enumerate().filter(|(_, flow)| filter.wants(flow)) {
-            match self.jobs(source, text, flow, several.then_some(index), &environment) {
+            match self.jobs(source, (text, several.then_some(index)), flow, &environment) {
                 Ok(jobs) => items.extend(jobs),
                 Err(reason) => items.push(self.invalid(source, reason, Vec::new())),
             }
@@ -153,9 +153,8 @@ impl Planner<'_> {
     fn jobs(
         &self,
         source: &Source,
-        text: &Arc<str>,
+        (text, document): (&Arc<str>, Option<usize>),
         flow: Flow,
-        document: Option<usize>,
         environment: &IndexMap<String, Value>,
     ) -> Result<Vec<Item>, String> {
         let files = self.settings.files(source.folder());

@@ -14,6 +14,7 @@ use crate::exit::Stop;
 
 /// What every flow of the run is given.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one flag of the command line")]
 pub(crate) struct Settings {
     /// `--var`.
     pub(crate) variables: IndexMap<String, Value>,

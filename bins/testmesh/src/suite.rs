@@ -84,7 +84,7 @@ struct Recorder {
 impl EventSink for Recorder {
     fn emit(&self, event: RunEvent) {
         self.record.lock().apply(&event);
-        self.live.saw(self.index, event);
+        self.live.saw(self.index, &event);
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn fmt(args: &FmtArgs, screen: &mut Screen) -> Result<Exit, Stop> {
         let formatted = match formatted {
             Ok(formatted) => formatted,
             Err(reason) => {
-                screen.complain(&reason);
+                Screen::complain(&reason);
                 exit = Exit::InvalidInput;
                 continue;
             }

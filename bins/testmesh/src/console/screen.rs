@@ -75,7 +75,7 @@ impl Screen {
     }
 
     /// Says something on standard error.
-    pub(crate) fn complain(&mut self, text: &str) {
+    pub(crate) fn complain(text: &str) {
         // Nobody is left to be told when standard error is gone too.
         let _ = writeln!(io::stderr(), "testmesh: {}", clean(text));
     }

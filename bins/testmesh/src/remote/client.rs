@@ -21,7 +21,7 @@ const MOST_BYTES: u64 = 64 << 20;
 /// How often a call is tried in all.
 const MOST_ATTEMPTS: u32 = 5;
 /// How long an answer's head may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client of one server.
 pub(super) struct ApiClient {
@@ -102,7 +102,7 @@ impl ApiClient {
                 Err(fault) => return Err(fault),
                 Ok(bytes) => {
                     return serde_json::from_slice(&bytes)
-                        .map_err(|error| self.fault(format!("answered something else: {error}")));
+                        .map_err(|error| self.fault(&format!("answered something else: {error}")));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl ApiClient {
         let response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.broken(&error)),
-            Err(_) => return Err(self.passing(format!("did not answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+            Err(_) => return Err(self.passing(&format!("did not answer within {} s", ANSWER_TIMEOUT.as_secs()))),
         };
         if response.status.is_success() { Ok(response) } else { Err(self.problem(response).await) }
     }
@@ -166,19 +166,19 @@ impl ApiClient {
                 diagnostics: problem.diagnostics,
                 passing,
             },
-            Err(_) => Fault { passing, ..self.fault(format!("answered {status}")) },
+            Err(_) => Fault { passing, ..self.fault(&format!("answered {status}")) },
         }
     }
 
     fn broken(&self, error: &HttpError) -> Fault {
-        self.passing(format!("cannot be talked to: {}", chain(error)))
+        self.passing(&format!("cannot be talked to: {}", chain(error)))
     }
 
-    fn passing(&self, what: String) -> Fault {
+    fn passing(&self, what: &str) -> Fault {
         Fault { passing: true, ..self.fault(what) }
     }
 
-    fn fault(&self, what: String) -> Fault {
+    fn fault(&self, what: &str) -> Fault {
         let message = format!("the server `{}` {what}", self.server());
         Fault { code: ErrorCode::Unavailable, message, diagnostics: Vec::new(), passing: false }
     }

@@ -61,16 +61,13 @@ impl<'a> Follower<'a> {
                 self.connect().await;
                 continue;
             };
-            match stream.chunk().await {
-                Ok(Some(chunk)) => {
-                    for data in self.parser.push(&chunk) {
-                        self.take(&data, events);
-                    }
+            if let Ok(Some(chunk)) = stream.chunk().await {
+                for data in self.parser.push(&chunk) {
+                    self.take(&data, events);
                 }
-                Ok(None) | Err(_) => {
-                    self.stream = None;
-                    self.fruitless += 1;
-                }
+            } else {
+                self.stream = None;
+                self.fruitless += 1;
             }
         }
     }

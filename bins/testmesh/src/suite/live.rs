@@ -74,7 +74,7 @@ impl Live {
     }
 
     /// An event goes by.
-    pub(super) fn saw(&self, index: usize, event: RunEvent) {
+    pub(super) fn saw(&self, index: usize, event: &RunEvent) {
         if self.wants_steps
             && let RunEventKind::StepStarted(start) = &event.kind
             && let Some(running) = self.state.lock().running.get_mut(&index)
@@ -82,7 +82,7 @@ impl Live {
             running.step = Some(start.name.clone());
         }
         if self.wants_events {
-            let mut line = serde_json::to_vec(&event).expect("events hold text keys and finite numbers");
+            let mut line = serde_json::to_vec(event).expect("events hold text keys and finite numbers");
             line.push(b'\n');
             self.state.lock().lines.append(&mut line);
             self.changed.notify_one();

@@ -245,7 +245,9 @@ fn push_names<'a>(page: &mut String, fields: impl Iterator<Item = (&'a String, &
     for (name, value) in fields {
         let text = match value {
             Json::Object(fields) if fields.values().all(|value| !value.is_object() && !value.is_array()) => {
-                fields.iter().map(|(name, value)| format!("{name}: {}\n", detail::full(value))).collect()
+                let lines: Vec<_> =
+                    fields.iter().map(|(name, value)| format!("{name}: {}", detail::full(value))).collect();
+                lines.join("\n")
             }
             other => detail::full(other),
         };
