@@ -162,9 +162,12 @@ pub(crate) enum ValidateFormat {
 /// `testmesh init`.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Where to write it
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub(crate) folder: PathBuf,
+    /// A file to write (*.yaml, *.yml), or the folder to write hello.yaml to
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `testmesh actions`.

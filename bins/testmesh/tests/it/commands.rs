@@ -13,6 +13,9 @@ fn init_writes_a_flow_that_passes_and_keeps_what_is_there() {
     folder.write("new/hello.yaml", "mine");
     folder.run(&["init", "new"]).expect_code(2);
     assert_eq!(folder.read("new/hello.yaml"), "mine");
+    folder.run(&["init", "new", "--force"]).expect_code(0);
+    folder.run(&["init", "named/first.yml"]).expect_code(0);
+    assert_eq!(folder.read("new/hello.yaml"), folder.read("named/first.yml"));
 }
 
 #[test]
