@@ -12,7 +12,7 @@ use crate::value::Value;
 
 /// The description of an action.
 #[derive(Debug)]
-pub struct ActionSpec {
+pub(crate) struct ActionSpec {
     /// Its name: `http_request`.
     pub name: &'static str,
     /// Other names it answers to.
@@ -37,7 +37,7 @@ pub struct ActionSpec {
 
 /// A key of `config`.
 #[derive(Debug)]
-pub struct Field {
+pub(crate) struct Field {
     /// Its name.
     pub name: &'static str,
     /// Other spellings, accepted without a warning.
@@ -54,7 +54,7 @@ pub struct Field {
 
 /// What a key takes. A text that is exactly one reference fits every kind and is checked again when it is resolved.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Anything.
     Any,
     /// Text; numbers and booleans are taken as their written text.
@@ -108,7 +108,7 @@ pub struct Branch {
 
 /// A key of the result.
 #[derive(Debug)]
-pub struct ResultField {
+pub(crate) struct ResultField {
     /// Its name.
     pub name: &'static str,
     /// Its type, for the reference: `integer`, `map`, `any`.
@@ -119,7 +119,7 @@ pub struct ResultField {
 
 /// An example for the reference.
 #[derive(Debug)]
-pub struct Example {
+pub(crate) struct Example {
     /// What it shows.
     pub title: &'static str,
     /// A YAML list of steps.

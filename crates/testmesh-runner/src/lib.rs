@@ -22,6 +22,7 @@ pub mod record;
 pub mod report;
 pub mod repository;
 pub(crate) mod scope;
+pub(crate) mod snapshot;
 pub mod template;
 pub(crate) mod units;
 pub mod value;

@@ -15,9 +15,12 @@ use crate::action::ResultField;
 use crate::builtins::Builtins;
 use crate::expr::EvalError;
 use crate::record::StepError;
+use crate::snapshot::Snapshots;
 use crate::template::{Lookup, Template};
 use crate::value::{Map, Value};
 
+/// Bytes of a JSON Schema file.
+const SCHEMA_LIMIT: u64 = 4 << 20;
 /// Names of the explicit roots.
 const ROOTS: &[&str] = &["env", "vars", "secrets", "input", "steps"];
 
@@ -40,6 +43,8 @@ pub(crate) struct Base {
     pub(crate) secrets: Arc<HashMap<String, String>>,
     /// The operating system's environment.
     pub(crate) os_env: Arc<IndexMap<String, String>>,
+    /// Stored snapshots, and the files that schemas are read from.
+    pub(crate) snapshots: Snapshots,
     /// `env`, all its layers, made when first asked for.
     pub(crate) env_root: OnceLock<Value>,
 }
@@ -84,6 +89,14 @@ impl Base {
             }
         }
         Value::Map(Arc::new(map))
+    }
+
+    /// The JSON Schema in `file`.
+    fn schema_file(&self, file: &str) -> Result<serde_json::Value, EvalError> {
+        let failed = |message: String| EvalError { message, help: None };
+        let bytes =
+            self.snapshots.files.read_blocking(file, SCHEMA_LIMIT).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| failed(format!("the schema `{file}` is not JSON: {error}")))
     }
 
     fn variable(&self, name: &str) -> Option<Value> {
@@ -243,6 +256,12 @@ impl Lookup for Scope {
     fn builtins(&self) -> &Builtins {
         &self.base.builtins
     }
+    fn schema(&self, file: &str) -> Result<serde_json::Value, EvalError> {
+        self.base.schema_file(file)
+    }
+    fn match_snapshot(&self, name: &str, value: &Value) -> Result<Option<String>, EvalError> {
+        self.base.snapshots.differs(name, value, &self.base.secrets)
+    }
 }
 
 /// The names at a step's own result: its keys first, then `result`, `response`, the step's id, and the scope.
@@ -295,6 +314,12 @@ impl Lookup for ResultScope<'_> {
     fn builtins(&self) -> &Builtins {
         self.scope.builtins()
     }
+    fn schema(&self, file: &str) -> Result<serde_json::Value, EvalError> {
+        self.scope.schema(file)
+    }
+    fn match_snapshot(&self, name: &str, value: &Value) -> Result<Option<String>, EvalError> {
+        self.scope.match_snapshot(name, value)
+    }
 }
 
 /// Names in front of others: the `data` of an `assert` step, the input of a `transform`.
@@ -326,6 +351,12 @@ impl Lookup for Overlay<'_> {
     }
     fn builtins(&self) -> &Builtins {
         self.scope.builtins()
+    }
+    fn schema(&self, file: &str) -> Result<serde_json::Value, EvalError> {
+        self.scope.schema(file)
+    }
+    fn match_snapshot(&self, name: &str, value: &Value) -> Result<Option<String>, EvalError> {
+        self.scope.match_snapshot(name, value)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest duration that is accepted: 365 days.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Reads `300ms`, `1.5s`, `2m`, `1h30m`, `1d`, or a bare number of seconds. `None` for anything else, and for more than
 /// a year.
@@ -88,7 +88,9 @@ pub(crate) fn show_duration(duration: Duration) -> String {
         (_, 0..60) => format!("{seconds}s"),
         _ => {
             let parts = [(seconds / 3_600, 'h'), (seconds % 3_600 / 60, 'm'), (seconds % 60, 's')];
-            parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect()
+            let shown: Vec<String> =
+                parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+            shown.concat()
         }
     }
 }

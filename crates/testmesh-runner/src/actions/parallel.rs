@@ -95,10 +95,10 @@ impl Action for Parallel {
         let limit = config.integer("max_concurrent")?.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         let fail_fast = config.boolean("fail_fast")?.unwrap_or(true);
         let alone = cx.config().steps("steps").iter().map(|step| (step.id.as_str(), std::slice::from_ref(step)));
-        let named =
+        let grouped =
             cx.config().branches("branches").iter().map(|branch| (branch.name.as_str(), branch.steps.as_slice()));
         let (names, branches): (Vec<&str>, Vec<Branch<'_>>) = alone
-            .chain(named)
+            .chain(grouped)
             .map(|(name, steps)| (name, Branch { steps, scope: cx.layer(Vec::new()), iteration: None }))
             .unzip();
         let ends = run_together(cx, &branches, limit, fail_fast).await;

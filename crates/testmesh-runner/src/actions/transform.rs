@@ -76,16 +76,12 @@ impl Action for Transform {
 /// The input as the result: its keys, if it has some.
 fn whole(input: Value) -> ActionResult {
     let response = input.clone();
-    match entries(&input) {
-        Some(entries) => {
-            let result = Value::Map(std::sync::Arc::new(Map { entries, ignore_case: false }));
-            ActionResult { result, response, ..ActionResult::default() }
-        }
-        None => {
-            let result = Value::map([("value", input.clone())]);
-            ActionResult { result, primary: Some(input), response, ..ActionResult::default() }
-        }
+    if let Some(entries) = entries(&input) {
+        let result = Value::Map(std::sync::Arc::new(Map { entries, ignore_case: false }));
+        return ActionResult { result, response, ..ActionResult::default() };
     }
+    let result = Value::map([("value", input.clone())]);
+    ActionResult { result, primary: Some(input), response, ..ActionResult::default() }
 }
 
 /// Resolves a tree in which plain texts may be paths. Only text that the flow's author wrote is ever taken for a path.

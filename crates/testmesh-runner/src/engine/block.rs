@@ -20,13 +20,6 @@ pub(crate) struct Place {
     pub(crate) iteration: Option<u32>,
 }
 
-impl Place {
-    /// The top level of a phase of the run's own flow.
-    pub(crate) fn top(phase: Phase) -> Self {
-        Self { phase, parent: None, iteration: None }
-    }
-}
-
 /// What a list of steps came to.
 #[derive(Debug, Default)]
 pub(crate) struct BlockEnd {

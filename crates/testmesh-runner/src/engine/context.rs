@@ -103,8 +103,8 @@ impl<'a> ActionContext<'a> {
     /// Something the run keeps for its whole length, made when first asked for: a client pool, a cookie jar.
     pub(crate) fn resource<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut resources = self.flow.run.resources.lock();
-        let made = resources.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()) as Arc<dyn Any + Send + Sync>);
-        Arc::clone(made).downcast().expect("a resource is stored under its own type")
+        let kept = resources.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()) as Arc<dyn Any + Send + Sync>);
+        Arc::clone(kept).downcast().expect("a resource is stored under its own type")
     }
 
     /// The W3C `traceparent` for the next request of this step.

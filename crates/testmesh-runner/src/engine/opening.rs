@@ -11,6 +11,7 @@ use crate::engine::resolved::{describe, entries, items};
 use crate::engine::run::RunState;
 use crate::flow::{Flow, InputSpec};
 use crate::scope::{Base, Scope};
+use crate::snapshot::Snapshots;
 use crate::value::{Map, Value};
 
 /// What a flow is started with.
@@ -41,6 +42,7 @@ impl Opening {
             environment: self.environment,
             secrets: Arc::clone(&run.secrets),
             os_env,
+            snapshots: Snapshots { files: run.files.clone(), flow: flow.name.clone(), update: run.update_snapshots },
             env_root: OnceLock::new(),
         };
         inputs(&mut base, &flow.input)?;

@@ -20,7 +20,7 @@ use crate::units::show_duration;
 use crate::value::Value;
 
 /// Teardown may take this long.
-const TEARDOWN_BUDGET: Duration = Duration::from_secs(60);
+const TEARDOWN_BUDGET: Duration = Duration::from_mins(1);
 /// And this long after a cancellation.
 const CANCELLED_TEARDOWN_BUDGET: Duration = Duration::from_secs(30);
 
@@ -171,9 +171,9 @@ impl FlowRun<'_> {
         let roots = PathRoots { result: &everything, primary: None, reserved: &[], step_id: "" };
         for (name, source) in &self.flow.output {
             let found = match source {
-                OutputSource::Path(path) => path.find(&roots).and_then(|found| match found {
-                    None if path.optional() => Ok(Some(Value::Null)),
-                    found => Ok(found),
+                OutputSource::Path(path) => path.find(&roots).map(|found| match found {
+                    None if path.optional() => Some(Value::Null),
+                    found => found,
                 }),
                 OutputSource::Tree(tree) => tree.render(scope).map(Some),
             };

@@ -85,6 +85,7 @@ impl Resolved {
     }
 
     /// A list, or one value alone.
+    #[allow(clippy::unnecessary_wraps, reason = "reads like every other accessor")]
     pub(crate) fn list(&self, key: &str) -> Result<Vec<Value>, ActionError> {
         let Some(value) = self.present(key) else {
             return Ok(Vec::new());

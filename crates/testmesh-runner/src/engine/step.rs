@@ -28,21 +28,35 @@ struct Started {
 
 impl FlowRun<'_> {
     /// Runs one step to its end and tells the listeners.
-    pub(super) async fn step(&self, step: &Step, scope: &Arc<Scope>, place: Place, stop: &Stop) -> StepEnd {
+    pub(super) async fn step(&self, step: &Step, scope: &Arc<Scope>, place: Place, signal: &Stop) -> StepEnd {
         match self.skip_reason(step, scope) {
             Ok(None) => {}
             Ok(Some(reason)) => return self.skip(step, place, &reason),
             Err(error) => return self.fail_unstarted(step, place, error),
         }
-        let started = self.start(step, self.step_name(step, scope), place);
+        let started = self.start(step, step_name(step, scope), place);
         let attempts = Attempts::new(self, step, scope, place, started.start.ordinal);
-        let (mut last, kept, logs) = attempts.run(stop).await;
-        self.publish(step, scope, &mut last);
-        if last.status.is_failure() {
-            self.handle_failure(step, scope, place, &started, &mut last, stop).await;
+        let (mut last, kept, logs) = attempts.run(signal).await;
+        let value = published(&last.result.result, &last.outputs, last.error.as_ref());
+        scope.publish(&step.id, value, &last.outputs);
+        let tolerated = last.status.is_failure()
+            && match &step.on_error {
+                OnError::Fail => false,
+                OnError::Continue => true,
+                OnError::Handle { steps, tolerate } => {
+                    let error = last.error.as_ref().map_or(Value::Null, error_value);
+                    let layer = scope.child(vec![(ByteString::from_static("error"), error)]);
+                    let inside = Place { parent: Some(started.start.ordinal), iteration: None, ..place };
+                    let end = Box::pin(self.block(steps, &layer, inside, signal)).await;
+                    scope.adopt(&layer);
+                    *tolerate && end.held()
+                }
+            };
+        if tolerated {
+            last.status = StepStatus::Tolerated;
         }
         let end = StepEnd { status: last.status, error: last.error.clone() };
-        self.finish(started, last, kept, logs);
+        self.finish(&started, last, kept, logs);
         end
     }
 
@@ -85,7 +99,7 @@ impl FlowRun<'_> {
             if matches!(step.on_error, OnError::Continue) { StepStatus::Tolerated } else { StepStatus::Error };
         attempt.error = Some(error.clone());
         let end = StepEnd { status: attempt.status, error: Some(error) };
-        self.finish(started, attempt, Vec::new(), Vec::new());
+        self.finish(&started, attempt, Vec::new(), Vec::new());
         end
     }
 
@@ -108,52 +122,8 @@ impl FlowRun<'_> {
         }
     }
 
-    /// The step's name with its references resolved; its id when there is none or it cannot be resolved.
-    fn step_name(&self, step: &Step, scope: &Scope) -> String {
-        let Some(name) = &step.name else {
-            return step.id.clone();
-        };
-        if let Some(literal) = name.as_literal() {
-            return literal.to_owned();
-        }
-        let resolved = name.render(scope).ok().and_then(|name| name.to_text());
-        resolved.map_or_else(|| step.id.clone(), |name| name.to_string())
-    }
-
-    /// Makes the result known in the scope, with the outputs and the error beside its own keys.
-    fn publish(&self, step: &Step, scope: &Scope, last: &mut Attempt) {
-        let value = published(&last.result.result, &last.outputs, last.error.as_ref());
-        scope.publish(&step.id, value, &last.outputs);
-    }
-
-    /// Runs the step's error handler, and decides whether the flow goes on.
-    async fn handle_failure(
-        &self,
-        step: &Step,
-        scope: &Arc<Scope>,
-        place: Place,
-        started: &Started,
-        last: &mut Attempt,
-        stop: &Stop,
-    ) {
-        match &step.on_error {
-            OnError::Fail => {}
-            OnError::Continue => last.status = StepStatus::Tolerated,
-            OnError::Handle { steps, tolerate } => {
-                let error = last.error.as_ref().map_or(Value::Null, error_value);
-                let layer = scope.child(vec![(ByteString::from_static("error"), error)]);
-                let inside = Place { parent: Some(started.start.ordinal), iteration: None, ..place };
-                let end = Box::pin(self.block(steps, &layer, inside, stop)).await;
-                scope.adopt(&layer);
-                if *tolerate && end.held() {
-                    last.status = StepStatus::Tolerated;
-                }
-            }
-        }
-    }
-
     /// Tells the listeners how a step ended.
-    fn finish(&self, started: Started, last: Attempt, kept: Vec<AttemptRecord>, logs: Vec<LogRecord>) {
+    fn finish(&self, started: &Started, last: Attempt, kept: Vec<AttemptRecord>, logs: Vec<LogRecord>) {
         let masker = self.run.emitter.masker();
         let mut record = StepRecord::running(&started.start, started.at);
         record.status = last.status;
@@ -169,6 +139,18 @@ impl FlowRun<'_> {
         record.error = last.error;
         self.run.emitter.emit(RunEventKind::StepFinished(Box::new(record)));
     }
+}
+
+/// The step's name with its references resolved; its id when there is none or it cannot be resolved.
+fn step_name(step: &Step, scope: &Scope) -> String {
+    let Some(name) = &step.name else {
+        return step.id.clone();
+    };
+    if let Some(literal) = name.as_literal() {
+        return literal.to_owned();
+    }
+    let resolved = name.render(scope).ok().and_then(|name| name.to_text());
+    resolved.map_or_else(|| step.id.clone(), |name| name.to_string())
 }
 
 /// Whole milliseconds.

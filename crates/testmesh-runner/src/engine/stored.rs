@@ -65,11 +65,11 @@ fn lossy_head(bytes: &Bytes, masker: &Masker) -> String {
 /// The first [`BODY_LIMIT`] bytes of a longer text. Masked before it is cut: half a secret would not be found later.
 fn head(text: &str, masker: &Masker) -> String {
     let longest = masker.longest();
-    let mut masked = masker.text(prefix(text, BODY_LIMIT + longest)).into_owned();
+    let mut hidden = masker.text(prefix(text, BODY_LIMIT + longest)).into_owned();
     // What is left of a secret that the cut went through lies in the last bytes.
-    let keep = prefix(&masked, masked.len().saturating_sub(longest).min(BODY_LIMIT)).len();
-    masked.truncate(keep);
-    masked
+    let keep = prefix(&hidden, hidden.len().saturating_sub(longest).min(BODY_LIMIT)).len();
+    hidden.truncate(keep);
+    hidden
 }
 
 /// The longest prefix of at most `limit` bytes that ends at a character.

@@ -196,7 +196,9 @@ pub(super) async fn run_with(yaml: &str, setting: Setting) -> Ran {
     let summary = engine.run(request, Arc::clone(&listener) as Arc<dyn EventSink>, cancel).await;
     let events = std::mem::take(&mut *listener.events.lock());
     let mut execution = Execution::queued(execution_id, flow.name.clone(), Trigger::Cli, events.first().unwrap().time);
-    events.iter().for_each(|event| execution.apply(event));
+    for event in &events {
+        execution.apply(event);
+    }
     let ran = Ran { summary, events, execution };
     check_events(&ran);
     ran

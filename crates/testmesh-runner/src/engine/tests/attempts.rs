@@ -57,7 +57,7 @@ retry: {max_attempts: 20, delay: 1ms}
 ";
     let ran = run(&format!("name: t\nsteps:\n  - id: a\n    {}", step.trim().replace('\n', "\n    "))).await;
     let record = ran.step("a");
-    assert_eq!(record.attempts.len() as u32, record.attempt - 1);
+    assert_eq!(record.attempts.len() + 1, record.attempt as usize);
     for attempt in &record.attempts {
         assert_eq!(attempt.status, StepStatus::Failed);
         assert_eq!(attempt.assertions.len(), 1);

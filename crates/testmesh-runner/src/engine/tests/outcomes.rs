@@ -1,6 +1,7 @@
 //! What single steps come to: assertions, outputs, `when`, `on_error`, results.
 
 use super::{Setting, run, run_with};
+use crate::files::Files;
 use crate::record::{ErrorKind, ExecutionStatus};
 
 async fn check(steps: &str, status: ExecutionStatus, statuses: &str) -> super::Ran {
@@ -223,6 +224,30 @@ steps:
     let ran = run_with(yaml, Setting { variables, ..Setting::default() }).await;
     assert_eq!(ran.statuses(), "one=passed two=passed", "{ran}");
     assert_eq!(ran.logged(), ["$.a ${HOST} {{HOST}}"]);
+}
+
+#[tokio::test]
+async fn files_hold_schemas_and_snapshots() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("s.json"), r#"{"required": ["a"]}"#).unwrap();
+    let yaml = |assertion: &str| {
+        format!(
+            "name: t\nsteps: [{{id: one, action: transform, config: {{input: {{a: 1}}}}, assert: ['{assertion}']}}]"
+        )
+    };
+    let files = || Some(Files { base: folder.path().to_owned(), root: None, enabled: true });
+    for (assertion, update_snapshots, expected) in [
+        ("result matches_schema \"s.json\"", false, "one=passed"),
+        ("a matches_schema \"none.json\"", false, "one=failed"),
+        ("result match_snapshot \"x\"", false, "one=failed"),
+        ("result match_snapshot \"x\"", true, "one=passed"),
+        ("result match_snapshot \"x\"", false, "one=passed"),
+        ("a match_snapshot \"x\"", false, "one=failed"),
+    ] {
+        let setting = Setting { files: files(), update_snapshots, ..Setting::default() };
+        let ran = run_with(&yaml(assertion), setting).await;
+        assert_eq!(ran.statuses(), expected, "{assertion}: {ran}");
+    }
 }
 
 #[tokio::test]
