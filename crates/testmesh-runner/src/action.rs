@@ -66,8 +66,6 @@ pub(crate) enum Kind {
         /// Largest.
         max: i64,
     },
-    /// A number.
-    Number,
     /// `true` or `false`.
     Boolean,
     /// `300ms`, `1.5s`, `1h30m`, or a number of seconds; zero allowed or not.

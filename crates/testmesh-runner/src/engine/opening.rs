@@ -18,6 +18,7 @@ use crate::value::{Map, Value};
 pub(in crate::engine) struct Opening {
     pub(in crate::engine) variables: IndexMap<String, Value>,
     pub(in crate::engine) environment: Arc<IndexMap<String, Value>>,
+    pub(in crate::engine) env_file: Arc<IndexMap<String, Value>>,
     /// Empty for a flow that is not stored.
     pub(in crate::engine) flow_id: String,
     pub(in crate::engine) seed: Option<u64>,
@@ -38,7 +39,7 @@ impl Opening {
             input: Arc::default(),
             variables: self.variables,
             env: IndexMap::with_capacity(flow.env.len()),
-            env_file: Arc::clone(&run.env_file),
+            env_file: self.env_file,
             environment: self.environment,
             secrets: Arc::clone(&run.secrets),
             os_env,

@@ -131,6 +131,7 @@ fn begin(
     let opening = Opening {
         variables: request.variables,
         environment: Arc::clone(&run.environment),
+        env_file: Arc::clone(&run.env_file),
         flow_id: request.flow_id.map(|id| id.to_string()).unwrap_or_default(),
         seed: run.seed,
     };

@@ -1,17 +1,21 @@
 //! A flow inside a flow: found by its name or file, started with an input, run with phases of its own.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use indexmap::IndexMap;
-use std::sync::Arc;
 use testmesh_shared::error::ErrorCode;
 
 use crate::action::ActionError;
 use crate::engine::context::ActionContext;
 use crate::engine::opening::Opening;
 use crate::engine::phases::{FlowRun, Verdict};
+use crate::flow::{Flow, parse_dotenv};
 use crate::record::ErrorKind;
 use crate::value::Value;
 
+/// Bytes of an `env_file`.
+const ENV_FILE_LIMIT: u64 = 1 << 20;
 /// How many flows may be inside one another.
 const DEEPEST: u32 = 10;
 
@@ -36,6 +40,7 @@ impl ActionContext<'_> {
         let opening = Opening {
             variables,
             environment: Arc::clone(&run.environment),
+            env_file: self.env_file(&flow).await?,
             flow_id: String::new(),
             seed: run.seed.map(|seed| self.derived(seed)),
         };
@@ -47,6 +52,22 @@ impl ActionContext<'_> {
         let inside = FlowRun { run, flow: &flow, parent: Some(self.ordinal), depth };
         let verdict = inside.phases(&scope, None, self.stop).await;
         Ok((name, verdict))
+    }
+
+    /// The names of the flow's own `env_file` in front of those of the run's.
+    async fn env_file(&self, flow: &Flow) -> Result<Arc<IndexMap<String, Value>>, ActionError> {
+        let run = self.flow.run;
+        let Some(path) = &flow.env_file else {
+            return Ok(Arc::clone(&run.env_file));
+        };
+        let unusable = |reason: String| {
+            ActionError::new(ErrorKind::Config, format!("`env_file` of flow `{}`: {reason}", flow.name))
+        };
+        let bytes = run.files.read(path, ENV_FILE_LIMIT).await.map_err(|error| unusable(error.to_string()))?;
+        let values = parse_dotenv(&String::from_utf8_lossy(&bytes)).map_err(|error| unusable(error.to_string()))?;
+        let mut names = IndexMap::clone(&run.env_file);
+        names.extend(values.into_iter().map(|(name, text)| (name, Value::Text(text.into()))));
+        Ok(Arc::new(names))
     }
 
     /// A seed that repeats for this place of the run, and differs from those of others.

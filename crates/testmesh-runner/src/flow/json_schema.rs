@@ -277,7 +277,6 @@ fn kind(kind: Kind) -> Json {
             }
             json!({ "anyOf": [schema, { "type": "string", "pattern": r"^-?[0-9]+$" }, refer("reference"), { "type": "null" }] })
         }
-        Kind::Number => or_reference(json!({ "type": "number" })),
         Kind::Boolean => refer("boolean"),
         Kind::Duration { .. } => refer("duration"),
         Kind::Size => json!({ "type": ["integer", "string", "null"] }),

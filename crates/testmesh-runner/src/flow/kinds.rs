@@ -76,7 +76,6 @@ pub(crate) fn check(kind: Kind, node: &Node<'_>) -> Result<(), Mismatch> {
             Some(number) => Err(value(format!("is {number}, not from {min} to {max}"), None)),
             None => Err(wrong(kind)),
         },
-        Kind::Number => number(scalar).then_some(()).ok_or_else(|| wrong(kind)),
         Kind::Boolean => {
             let boolean = matches!(scalar.literal, Literal::Bool(_)) || matches!(text, "true" | "false");
             boolean.then_some(()).ok_or_else(|| wrong(kind))
@@ -133,14 +132,6 @@ fn whole(scalar: &Scalar<'_>) -> Option<i64> {
     }
 }
 
-fn number(scalar: &Scalar<'_>) -> bool {
-    match scalar.literal {
-        Literal::Int(_) | Literal::UInt(_) | Literal::Float(_) | Literal::Decimal(_) => true,
-        Literal::Text => scalar.text.trim().parse::<f64>().is_ok_and(f64::is_finite),
-        Literal::Null | Literal::Bool(_) => false,
-    }
-}
-
 /// What a kind takes, for people: `text`, `an integer from 1 to 20` …
 pub(crate) fn describe(kind: Kind) -> String {
     match kind {
@@ -149,7 +140,6 @@ pub(crate) fn describe(kind: Kind) -> String {
         Kind::Integer { min: i64::MIN, max: i64::MAX } => "an integer".to_owned(),
         Kind::Integer { min, max: i64::MAX } => format!("an integer from {min}"),
         Kind::Integer { min, max } => format!("an integer from {min} to {max}"),
-        Kind::Number => "a number".to_owned(),
         Kind::Boolean => "`true` or `false`".to_owned(),
         Kind::Duration { .. } => "a duration".to_owned(),
         Kind::Size => "a size".to_owned(),

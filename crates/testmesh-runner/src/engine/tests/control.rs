@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Setting, run, run_with};
+use crate::files::Files;
 use crate::record::{ErrorKind, ExecutionStatus};
 use crate::value::Value;
 
@@ -268,6 +269,21 @@ async fn a_flow_inside_a_flow_that_cannot_pass_fails_the_step() {
         assert!(ran.message("call").starts_with(message), "{ran}");
         assert_eq!(ran.logged().contains(&"down"), config == "flow: bad");
     }
+}
+
+#[tokio::test]
+async fn a_flow_inside_a_flow_reads_its_own_env_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("inner.env"), "X=inner\n").unwrap();
+    let inner = "name: i\nenv_file: inner.env\nsteps: [{id: a, action: log, config: {message: '${X} ${low}'}}]";
+    let setting = Setting {
+        flows: vec![("i", inner)],
+        env_file: vec![("X", "outer"), ("low", "kept")],
+        files: Some(Files { base: folder.path().to_owned(), root: None, enabled: true }),
+        ..Setting::default()
+    };
+    let ran = run_with("name: o\nsteps: [{id: c, action: run_flow, config: {flow: i}}]", setting).await;
+    assert_eq!(ran.logged(), ["inner kept"], "{ran}");
 }
 
 #[tokio::test]
