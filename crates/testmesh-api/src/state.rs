@@ -67,7 +67,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 4 << 20, body_time: Duration::from_secs(30), streams: 100, wait: Duration::from_secs(120) }
+        Self { body_bytes: 4 << 20, body_time: Duration::from_secs(30), streams: 100, wait: Duration::from_mins(2) }
     }
 }
 

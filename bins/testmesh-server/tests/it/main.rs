@@ -1,5 +1,7 @@
 //! The real binary: started, asked, stopped, killed, started again.
 
+#![allow(clippy::unwrap_used, reason = "a test whose own server fails should fail, and say where")]
+
 mod restart;
 mod server;
 mod settings;

@@ -61,7 +61,7 @@ impl Server {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base)).timeout(Duration::from_secs(60))
+        self.client.request(method, format!("{}{path}", self.base)).timeout(Duration::from_mins(1))
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {

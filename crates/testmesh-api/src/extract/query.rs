@@ -41,11 +41,8 @@ pub(crate) fn check_names(raw: &str, known: &[QueryParameter]) -> Result<(), Pro
         let Some(parameter) = known.iter().find(|parameter| parameter.name == *name) else {
             let shown: String = name.chars().take(50).collect();
             let names: Vec<_> = known.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
-            let rule = match names.is_empty() {
-                true => "this route takes none".to_owned(),
-                false => format!("this route takes {}", names.join(", ")),
-            };
-            return Err(Problem::invalid(format!("unknown query parameter `{shown}`; {rule}")));
+            let rule = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(Problem::invalid(format!("unknown query parameter `{shown}`; this route takes {rule}")));
         };
         let again = pairs.0[..index].iter().any(|(earlier, _)| earlier == name);
         if again && !parameter.repeats {

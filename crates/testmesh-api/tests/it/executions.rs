@@ -30,7 +30,7 @@ async fn a_stored_flow_runs_and_is_waited_for() {
 #[tokio::test]
 async fn a_definition_runs_without_being_stored() {
     let app = TestApp::start().await;
-    let text = "name: inline\nsteps:\n  - action: assert\n    assert:\n      - ${answer} == 42\n";
+    let text = "name: inline\nsteps:\n  - action: assert\n    config:\n      assertions: ['answer == 42']\n";
     let body = json!({"yaml": text, "variables": {"answer": 42}, "trigger": "cli", "strict": false});
     let execution = app.post("/api/v1/executions?wait=30s", &body).await.expect(200);
     assert_eq!((&execution["status"], &execution["flow_id"]), (&json!("passed"), &Value::Null), "{execution}");
@@ -104,7 +104,7 @@ async fn executions_are_listed_by_what_they_are() {
     let app = TestApp::start().await;
     let id = app.stored(HELLO).await;
     app.post(&format!("/api/v1/flows/{id}/executions?wait=30s"), &json!({})).await.expect(200);
-    let failing = "name: failing\nsteps:\n  - action: assert\n    assert: ['1 == 2']\n";
+    let failing = "name: failing\nenv: {name: short}\nsteps:\n  - action: assert\n    config: {assertions: ['len(name) == 99']}\n";
     app.post("/api/v1/executions?wait=30s", &json!({"yaml": failing, "trigger": "cli"})).await.expect(200);
     let names = async |query: &str| {
         let page = app.get(&format!("/api/v1/executions{query}")).await.expect(200);
@@ -125,7 +125,7 @@ async fn executions_are_listed_by_what_they_are() {
 async fn an_environment_is_given_by_name() {
     let app = TestApp::start().await;
     app.post("/api/v1/environments", &json!({"name": "eu", "variables": {"region": "eu-1"}})).await.expect(201);
-    let text = "name: where\nsteps:\n  - action: assert\n    assert: ['${region} == \"eu-1\"']\n";
+    let text = "name: where\nsteps:\n  - action: assert\n    config: {assertions: ['region == \"eu-1\"']}\n";
     let body = json!({"yaml": text, "environment": "eu"});
     let execution = app.post("/api/v1/executions?wait=30s", &body).await.expect(200);
     assert_eq!((&execution["status"], &execution["environment"]), (&json!("passed"), &json!("eu")), "{execution}");

@@ -1,5 +1,7 @@
 //! The API as its callers see it: a real server on a free port, real repositories, a real executor.
 
+#![allow(clippy::unwrap_used, reason = "a test whose own server fails should fail, and say where")]
+
 mod access;
 mod app;
 mod environments;

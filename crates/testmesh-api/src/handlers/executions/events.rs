@@ -8,8 +8,10 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use serde::Serialize;
 use testmesh_runner::event::{RunEvent, RunEventKind};
 use testmesh_shared::ids::ExecutionId;
+use utoipa::ToSchema;
 
 use super::not_found;
 use crate::extract::header;
@@ -19,6 +21,20 @@ use crate::problem::Problem;
 
 /// Proxies close a silent connection after a minute or less.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event of the stream, as its fields are sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes the stream for the OpenAPI document; axum writes it")]
+pub(crate) struct ServerSentEvent {
+    /// The event's `seq`.
+    #[schema(pattern = "^[0-9]+$")]
+    id: String,
+    /// The event's type.
+    #[schema(example = "step.finished")]
+    event: String,
+    /// A `RunEvent` as JSON.
+    data: String,
+}
 
 /// What happens in an execution, live.
 ///
@@ -31,7 +47,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
         ("last-event-id" = Option<u64>, Header, nullable = false, minimum = 0,
             description = "Only events after this one."),
     ),
-    responses((status = 200, description = "The events.", body = String, content_type = "text/event-stream")),
+    responses((status = 200, description = "The events.", body = ServerSentEvent, content_type = "text/event-stream")),
     extensions(("x-errors" = json!(["execution_not_found", "too_many_streams"]))),
     security(("bearer" = ["read"])),
 )]

@@ -66,8 +66,8 @@ pub(crate) async fn preview(State(app): Cx, body: Body) -> Result<Json<Upcoming>
     if !(1..=MAX_COUNT).contains(&count) {
         return Err(Problem::invalid(format!("`count` must be a whole number from 1 to {MAX_COUNT}")));
     }
-    let cron = Cron::parse(&cron).map_err(invalid)?;
-    let zone = parse_zone(&timezone).map_err(invalid)?;
+    let cron = Cron::parse(&cron).map_err(|error| invalid(&error))?;
+    let zone = parse_zone(&timezone).map_err(|error| invalid(&error))?;
     let now = app.clock.now();
     // A rare expression searches years of days for each time.
     let upcoming = tokio::task::spawn_blocking(move || {
@@ -77,6 +77,6 @@ pub(crate) async fn preview(State(app): Cx, body: Body) -> Result<Json<Upcoming>
     Ok(Json(upcoming.await?))
 }
 
-fn invalid(error: CronError) -> Problem {
+fn invalid(error: &CronError) -> Problem {
     Problem::new(error.code(), format!("`{}`: {error}", error.subject()))
 }
