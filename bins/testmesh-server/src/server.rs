@@ -150,12 +150,12 @@ fn check(name: &'static str, db: &Db) -> Check {
 }
 
 fn start_log(settings: &Settings) -> Result<(), Failure> {
-    let format = match settings.log_format {
-        LogFormatSetting::Json => LogFormat::Json,
-        LogFormatSetting::Text => LogFormat::Text,
-        LogFormatSetting::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
-        LogFormatSetting::Auto => LogFormat::Json,
+    let for_people = match settings.log_format {
+        LogFormatSetting::Json => false,
+        LogFormatSetting::Text => true,
+        LogFormatSetting::Auto => std::io::stderr().is_terminal(),
     };
+    let format = if for_people { LogFormat::Text } else { LogFormat::Json };
     telemetry::init(format, &settings.log_level).map_err(|error| Failure::Setting(format!("--log-level: {error}")))
 }
 
