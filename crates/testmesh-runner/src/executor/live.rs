@@ -375,3 +375,6 @@ impl Drop for Watcher {
         self.0.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

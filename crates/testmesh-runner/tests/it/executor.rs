@@ -132,10 +132,9 @@ async fn events_resume_after_every_seq_without_gap_or_duplicate() {
 #[tokio::test]
 async fn every_follower_of_a_long_story_hears_all_of_it() {
     let (server, _dir) = server().await;
-    let steps: String = (0..150)
-        .map(|n| format!("  - {{id: s{n}, action: log, config: {{message: '{}'}}}}\n", "x".repeat(2000)))
-        .collect();
-    let id = server.submit(&format!("name: f\nsteps:\n{steps}")).await.id;
+    let steps = (0..150).map(|n| format!("  - {{id: s{n}, action: log, config: {{message: '{}'}}}}", "x".repeat(2000)));
+    let steps = steps.collect::<Vec<_>>().join("\n");
+    let id = server.submit(&format!("name: f\nsteps:\n{steps}\n")).await.id;
     let followers = (0..6_u64).map(|n| collect(&*server.executor, id, n * 40));
     let told = futures::future::join_all(followers).await;
     let stored = server.executions.events(id, 0).await.unwrap();
@@ -148,11 +147,11 @@ async fn every_follower_of_a_long_story_hears_all_of_it() {
 #[tokio::test]
 async fn run_too_large_to_keep_in_memory_is_complete_when_waited_for() {
     let (server, _dir) = server().await;
-    let steps: String =
-        (0..60).map(|n| format!("  - {{id: s{n}, action: log, config: {{message: '{n} ${{BIG}}'}}}}\n")).collect();
+    let steps = (0..60).map(|n| format!("  - {{id: s{n}, action: log, config: {{message: '{n} ${{BIG}}'}}}}"));
+    let steps = steps.collect::<Vec<_>>().join("\n");
     let run = NewRun {
         variables: [("BIG".to_owned(), json!("x".repeat(100_000)))].into(),
-        ..inline(&format!("name: f\nsteps:\n{steps}"))
+        ..inline(&format!("name: f\nsteps:\n{steps}\n"))
     };
     let id = server.executor.submit(run).await.unwrap().id;
     let execution = server.finished(id).await;

@@ -82,7 +82,7 @@ fn draining_cancels_what_does_not_end_in_time_and_runs_its_teardown() {
         let server = Server::open(dir.path(), 1, 10).await;
         let long = server.submit(LONG).await.id;
         server.reached(long, "step.started").await;
-        let drained = server.handle.drain(Duration::from_secs(3600));
+        let drained = server.handle.drain(Duration::from_hours(1));
         let hurried = async { server.handle.hurry() };
         tokio::join!(drained, hurried);
         long
