@@ -30,10 +30,14 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Problem> {
     match text(headers, "last-event-id")? {
         None | Some("") => Ok(0),
-        Some(text) => {
-            text.parse().map_err(|_| Problem::invalid("the header `last-event-id` must be the number of an event"))
-        }
+        Some(text) => event_number("the header `last-event-id`", text),
     }
+}
+
+/// The number of an event: it fits a 64-bit integer with a sign, as databases and JSON readers have it.
+pub(crate) fn event_number(field: &str, text: &str) -> Result<u64, Problem> {
+    let number = text.parse::<i64>().ok().and_then(|number| u64::try_from(number).ok());
+    number.ok_or_else(|| Problem::invalid(format!("{field} must be the number of an event")))
 }
 
 /// The trace that a `traceparent` header (W3C Trace Context) names; a malformed one is ignored, as its specification

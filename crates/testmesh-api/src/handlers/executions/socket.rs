@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 use super::not_found;
+use crate::extract::header;
 use crate::extract::path::Path;
 use crate::extract::query::{FromQuery, Pairs, Query};
 use crate::handlers::Cx;
@@ -44,7 +45,7 @@ pub(crate) struct Since(u64);
 
 impl FromQuery for Since {
     fn from_query(pairs: &Pairs<'_>) -> Result<Self, Problem> {
-        Ok(Self(pairs.parsed("since", "the number of an event")?.unwrap_or(0)))
+        pairs.one("since").map_or(Ok(0), |text| header::event_number("`since`", text)).map(Self)
     }
 }
 
