@@ -18,30 +18,51 @@ const START: Duration = Duration::from_secs(30);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(30);
 
+/// The tokens file of a server that has one, in its folder.
+const TOKENS: &str = "tokens";
+
 /// A running server.
 pub(super) struct Server {
     child: Child,
     /// Its address and port.
     pub(super) authority: String,
+    /// What it asks callers for; none: it takes everyone on this machine.
+    pub(super) token: Option<String>,
     /// Its data folder, with its log beside the data.
     folder: TempDir,
 }
 
 impl Server {
-    /// Starts one and waits until it is ready.
+    /// Starts one that takes every caller, and waits until it is ready.
     pub(super) fn start(setting: &Setting<'_>) -> Result<Self, Failure> {
-        let authority = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        Self::start_in(setting, tempfile::tempdir()?, None)
+    }
+
+    /// Starts one that asks for a token of the scope `admin`, and waits until it is ready.
+    pub(super) fn start_with_token(setting: &Setting<'_>) -> Result<Self, Failure> {
+        let program = setting.program("testmesh-server");
+        let output = Command::new(program).args(["token", "create", "--name", "tests", "--scope", "admin"]).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let word = |prefix: &str| text.split_whitespace().find(|word| word.starts_with(prefix));
+        let (Some(line), Some(token)) = (word("tests:admin:"), word("tm_")) else {
+            return Err(format!("`token create` printed no token: {text}").into());
+        };
         let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join(TOKENS), format!("{line}\n"))?;
+        Self::start_in(setting, folder, Some(token.to_owned()))
+    }
+
+    fn start_in(setting: &Setting<'_>, folder: TempDir, token: Option<String>) -> Result<Self, Failure> {
+        let authority = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let log = File::create(folder.path().join("server.log"))?;
-        let child = Command::new(setting.program("testmesh-server"))
-            .args(["--listen", &authority, "--data-dir"])
-            .arg(folder.path().join("data"))
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let mut server = Self { child, authority, folder };
+        let mut command = Command::new(setting.program("testmesh-server"));
+        command.args(["--listen", &authority, "--data-dir"]).arg(folder.path().join("data"));
+        if token.is_some() {
+            command.arg("--tokens-file").arg(folder.path().join(TOKENS));
+        }
+        let child =
+            command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut server = Self { child, authority, token, folder };
         let deadline = Instant::now() + START;
         while !server.is_ready() {
             if let Some(status) = server.child.try_wait()? {
@@ -61,12 +82,16 @@ impl Server {
 
     /// Sends one request and gives back the whole answer.
     pub(super) fn request(&self, method: &str, path: &str, content_type: &str, body: &str) -> Result<String, Failure> {
+        let authorization = match &self.token {
+            Some(token) => format!("authorization: Bearer {token}\r\n"),
+            None => String::new(),
+        };
         let mut stream = TcpStream::connect(&self.authority)?;
         stream.set_read_timeout(Some(REQUEST))?;
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n{body}",
+             {authorization}connection: close\r\n\r\n{body}",
             self.authority,
             body.len()
         )?;
