@@ -55,6 +55,7 @@ struct Submission<'a> {
     seed: Option<u64>,
     strict: bool,
     dry_run: bool,
+    data_row: bool,
     trigger: &'static str,
 }
 
@@ -100,6 +101,7 @@ impl Remote {
             seed: self.settings.seed,
             strict: self.settings.strict,
             dry_run: self.settings.dry_run,
+            data_row: job.flow.data.is_some(),
             trigger: "cli",
         };
         let body = serde_json::to_vec(&submission).expect("a struct of texts and JSON values");

@@ -60,6 +60,8 @@ pub struct NewRun {
     pub strict: bool,
     /// Checks everything, runs no action.
     pub dry_run: bool,
+    /// The variables hold one row of the flow's `data`; a data-driven flow runs only so.
+    pub data_row: bool,
     /// What started it.
     pub trigger: Trigger,
     /// The caller's key and a hash of what it asked for: the same key and hash give the first run again.

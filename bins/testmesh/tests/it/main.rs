@@ -5,6 +5,7 @@ mod concurrency;
 mod formats;
 #[cfg(unix)]
 mod interrupts;
+mod parity;
 mod program;
 mod remote;
 mod reports;

@@ -121,7 +121,7 @@ fn a_flow_is_sent_followed_and_fetched() {
     let body = server.bodies.lock().expect("no panic").pop().expect("one submission");
     let expect = json!({
         "yaml": FLOW, "variables": {"A": "1"}, "environment": "staging", "env_file": {"FROM_FILE": "1"}, "seed": 5,
-        "strict": true, "dry_run": false, "trigger": "cli",
+        "strict": true, "dry_run": false, "data_row": false, "trigger": "cli",
     });
     assert_eq!(body, expect);
 }

@@ -46,6 +46,8 @@ struct Options {
     seed: Option<u64>,
     strict: bool,
     dry_run: bool,
+    #[serde(default)]
+    data_row: bool,
     trace_id: Option<String>,
 }
 
@@ -69,6 +71,7 @@ impl Sources {
             seed: run.seed,
             strict: run.strict,
             dry_run: run.dry_run,
+            data_row: run.data_row,
             trace_id: run.trace_id,
         };
         self.build(execution, &text.yaml, options, run.idempotency).await
@@ -99,8 +102,9 @@ impl Sources {
         let names = [execution.variables.keys(), environment.keys()].into_iter().flatten();
         let known_names = names.chain(options.env_file.keys()).cloned().collect();
         let flow = self.flows.compile(yaml, options.strict, known_names).map_err(SubmitError::InvalidFlow)?;
-        if flow.data.is_some() {
-            let message = "data-driven flows (`data`) cannot run on a server: run them with the command line";
+        if flow.data.is_some() && !options.data_row {
+            let message = "the flow has `data`: send one run for each row, with the row in `variables` and `data_row: \
+                           true`, or run it with the command line";
             return Err(SubmitError::Invalid(message.to_owned()));
         }
         check_inputs(&flow, &execution.variables)?;

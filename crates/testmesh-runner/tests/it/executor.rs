@@ -232,6 +232,15 @@ async fn flows_with_one_lock_never_overlap() {
     }
 }
 
+#[tokio::test]
+async fn a_data_driven_flow_runs_with_the_row_it_is_given() {
+    let (server, _dir) = server().await;
+    let yaml = format!("{LOG}data: [{{word: one}}]\n");
+    let run = NewRun { variables: [("word".to_owned(), json!("one"))].into(), data_row: true, ..inline(&yaml) };
+    let accepted = server.executor.submit(run).await.unwrap();
+    assert_eq!(server.finished(accepted.id).await.status, ExecutionStatus::Passed);
+}
+
 fn keyed(yaml: &str, key: &str, hash: &str) -> NewRun {
     NewRun { idempotency: Some(Idempotency { key: key.to_owned(), request_hash: hash.to_owned() }), ..inline(yaml) }
 }

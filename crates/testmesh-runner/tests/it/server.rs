@@ -91,6 +91,7 @@ pub(crate) fn inline(yaml: &str) -> NewRun {
         seed: None,
         strict: false,
         dry_run: false,
+        data_row: false,
         trigger: Trigger::Api,
         idempotency: None,
         trace_id: None,

@@ -30,6 +30,7 @@ pub(crate) struct RunOptions {
     pub(crate) seed: Option<u64>,
     pub(crate) strict: bool,
     pub(crate) dry_run: bool,
+    pub(crate) data_row: bool,
     pub(crate) trigger: RunTrigger,
 }
 
@@ -110,6 +111,7 @@ pub(crate) fn new_run(
         seed: options.seed,
         strict: options.strict,
         dry_run: options.dry_run,
+        data_row: options.data_row,
         trigger: match options.trigger {
             RunTrigger::Api => Trigger::Api,
             RunTrigger::Cli => Trigger::Cli,

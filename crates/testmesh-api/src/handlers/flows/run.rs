@@ -32,6 +32,9 @@ pub(crate) struct RunFlow {
     /// Checks everything and runs no action.
     #[serde(default)]
     dry_run: bool,
+    /// Says that `variables` hold one row of the flow's `data`: a data-driven flow runs once for each row.
+    #[serde(default)]
+    data_row: bool,
     /// Values of the flow's `env_file`, which the client has read.
     #[serde(default)]
     env_file: IndexMap<String, String>,
@@ -89,6 +92,7 @@ pub(crate) async fn run(
         seed: request.seed,
         strict: request.strict,
         dry_run: request.dry_run,
+        data_row: request.data_row,
         trigger: request.trigger,
     };
     let idempotency = submit::idempotency(&headers, &format!("run {id}"), &body)?;
