@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 
 use super::detail::{self, Side};
 use super::{ReportEntry, Totals};
-use crate::record::{AssertionRecord, AttemptRecord, Execution, ExecutionStatus, Phase, StepRecord, StepStatus};
+use crate::record::{
+    AssertionRecord, AttemptRecord, ErrorKind, Execution, ExecutionStatus, Phase, StepRecord, StepStatus,
+};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -143,7 +145,11 @@ fn push_step(page: &mut String, entry: &ReportEntry, step: &StepRecord) {
     if let Some(reason) = step.skip_reason.as_deref().filter(|_| step.status == StepStatus::Skipped) {
         let _ = writeln!(page, "<p>{}</p>", escape(reason));
     }
-    if let Some(error) = &step.error {
+    // A failed assertion says it below, with both values.
+    let told_below = step.assertions.iter().any(|assertion| !assertion.passed);
+    if let Some(error) = &step.error
+        && !(told_below && error.kind == ErrorKind::Assertion)
+    {
         let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
     }
     push_assertions(page, &step.assertions);
