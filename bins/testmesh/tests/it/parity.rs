@@ -154,13 +154,13 @@ fn a_file_gives_the_same_result_here_and_on_a_server() {
     let here = folder.run(&[&arguments[..], &["--report", "json=here.json"]].concat()).expect_code(1);
     let there = ["--report", "json=there.json", "--server", &server.url];
     let there = folder.run(&[&arguments[..], &there].concat()).expect_code(1);
-    let (report_here, report_there) = (comparable(&folder.read("here.json")), comparable(&folder.read("there.json")));
+    let (ours, theirs) = (comparable(&folder.read("here.json")), comparable(&folder.read("there.json")));
     assert_eq!(
-        serde_json::to_string_pretty(&report_here).expect("JSON"),
-        serde_json::to_string_pretty(&report_there).expect("JSON"),
+        serde_json::to_string_pretty(&ours).expect("JSON"),
+        serde_json::to_string_pretty(&theirs).expect("JSON"),
         "here:\n{}\nthere:\n{}",
         here.out,
         there.out
     );
-    assert_eq!(report_here["totals"]["flows"], 5);
+    assert_eq!(ours["totals"]["flows"], 5);
 }
