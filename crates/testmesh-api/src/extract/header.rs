@@ -29,7 +29,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
 /// The `Last-Event-ID` a stream goes on after; 0 when there is none.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<u64, Problem> {
     match text(headers, "last-event-id")? {
-        None | Some("") => Ok(0),
+        None => Ok(0),
         Some(text) => event_number("the header `last-event-id`", text),
     }
 }
