@@ -42,7 +42,8 @@ impl Local {
             read: Mutex::default(),
         };
         let engine =
-            Engine::new(Arc::new(SystemClock), connector, Arc::new(flows), settings.os_env.clone(), "cli".to_owned());
+            Engine::new(Arc::new(SystemClock), connector, Arc::new(flows), settings.os_env.clone(), "cli".to_owned())
+                .with_shared_connections();
         Self { engine, settings }
     }
 
