@@ -72,8 +72,10 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
+    // The parser takes a space after a comma for a part of the module's name.
+    let compact: String = level.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     EnvFilter::builder()
-        .parse(level)
+        .parse(compact)
         .ok()
         .filter(|_| level.split(',').all(is_directive))
         .map_or_else(|| Err(level_error(level)), Ok)
