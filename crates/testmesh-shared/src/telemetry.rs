@@ -84,7 +84,8 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
 /// A bare word that is no level would be taken for a module's name, and would turn every other line off.
 fn is_directive(part: &str) -> bool {
     let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim();
-    level.parse::<tracing_subscriber::filter::LevelFilter>().is_ok()
+    // An empty text would be read as `error`.
+    !level.is_empty() && level.parse::<tracing_subscriber::filter::LevelFilter>().is_ok()
 }
 
 fn level_error(level: &str) -> TelemetryError {
