@@ -4,11 +4,11 @@ select e.id, e.flow_id, e.flow_name, e.flow_version, e.status, e.trigger_kind, e
        e.error_code, e.error_message, e.trace_id, e.runner
 from executions.executions e
 where e.flow_id = $9
-  and (cast($1 as text) is null or e.status = $1)
-  and (cast($2 as text) is null or e.trigger_kind = $2)
-  and (cast($3 as text) is null or e.schedule_id = $3)
-  and (cast($4 as text) is null or e.queued_at >= $4)
-  and (cast($5 as text) is null or e.queued_at < $5)
-  and (cast($6 as text) is null or (e.queued_at, e.id) < ($6, $7))
+  and (e.status = $1 or cast($1 as text) is null)
+  and (e.trigger_kind = $2 or cast($2 as text) is null)
+  and (e.schedule_id = $3 or cast($3 as text) is null)
+  and (e.queued_at >= $4 or cast($4 as text) is null)
+  and (e.queued_at < $5 or cast($5 as text) is null)
+  and ((e.queued_at, e.id) < ($6, $7) or cast($6 as text) is null)
 order by e.queued_at desc, e.id desc
 limit $8

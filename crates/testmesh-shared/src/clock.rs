@@ -3,6 +3,7 @@
 //! Stamps are truncated to microseconds: PostgreSQL keeps no more, and a value must read back as it was written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -43,6 +44,28 @@ impl FakeClock {
 impl Clock for FakeClock {
     fn now(&self) -> DateTime<Utc> {
         *self.0.lock()
+    }
+}
+
+/// A clock that agrees with another machine's, such as a database's: the system's, and the difference measured last.
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SyncedClock {
+    offset_us: Arc<AtomicI64>,
+}
+
+impl SyncedClock {
+    /// Takes over the time `there`, asked for at `asked` and answered now, both by the system's clock.
+    pub fn set(&self, there: DateTime<Utc>, asked: DateTime<Utc>) {
+        let answered = SystemClock.now();
+        let here = asked + (answered - asked) / 2;
+        self.offset_us.store((there - here).num_microseconds().unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+impl Clock for SyncedClock {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::microseconds(self.offset_us.load(Ordering::Relaxed))
     }
 }
 

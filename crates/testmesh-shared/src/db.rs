@@ -5,19 +5,33 @@
 //! explicit columns; [`on_db!`](crate::on_db) runs one on whichever engine the handle is of.
 
 mod folder;
+mod json;
 mod migrate;
+mod postgres;
+mod provision;
 mod sqlite;
 mod stamp;
+#[cfg(any(test, feature = "test-support"))]
+pub mod testing;
+mod unsigned;
+
+use chrono::{DateTime, Utc};
 
 use crate::error::ErrorCode;
 
 pub use folder::DataFolder;
+pub use json::JsonText;
+pub use postgres::{PostgresDb, PostgresTarget};
+pub use provision::{ProvisionError, provision, role_of};
 pub use sqlite::SqliteDb;
 pub use stamp::Stamp;
+pub use unsigned::Unsigned;
 
 /// A schema's handle. Clones share its connections.
 #[derive(Debug, Clone)]
 pub enum Db {
+    /// A schema in a PostgreSQL database.
+    Postgres(PostgresDb),
     /// A file of the embedded default.
     Sqlite(SqliteDb),
 }
@@ -34,7 +48,20 @@ pub enum Db {
 macro_rules! on_db {
     ($db:expr, $engine:ident => $body:expr) => {
         match $db {
+            $crate::db::Db::Postgres($engine) => $body,
             $crate::db::Db::Sqlite($engine) => $body,
+        }
+    };
+}
+
+/// The text of a statement that differs between the engines: `sql!(db, "../sql/claim")` is the file
+/// `../sql/claim.postgres.sql` or `../sql/claim.sqlite.sql`.
+#[macro_export]
+macro_rules! sql {
+    ($db:expr, $path:literal) => {
+        match $db {
+            $crate::db::Db::Postgres(_) => include_str!(concat!($path, ".postgres.sql")),
+            $crate::db::Db::Sqlite(_) => include_str!(concat!($path, ".sqlite.sql")),
         }
     };
 }
@@ -44,7 +71,9 @@ macro_rules! on_db {
 pub struct Schema {
     /// Its name: lower-case letters.
     pub name: &'static str,
-    /// Every migration for SQLite, oldest first. A released one never changes.
+    /// Every migration for PostgreSQL, oldest first. A released one never changes.
+    pub postgres: &'static [Migration],
+    /// The same for SQLite, with the same numbers.
     pub sqlite: &'static [Migration],
 }
 
@@ -84,8 +113,31 @@ pub enum DbError {
     Open {
         /// The schema.
         schema: &'static str,
-        /// The file.
+        /// The file, or the server and database, without a password.
         place: String,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A database URL is not one.
+    #[error("the database URL for schema `{schema}` is not usable: {reason}")]
+    Url {
+        /// The schema.
+        schema: &'static str,
+        /// What is wrong with it, without the URL itself: it may hold a password.
+        reason: String,
+    },
+    /// The schema's role is not there, or this login may not take it on.
+    #[error(
+        "the login at `{place}` cannot take on the role `{role}` of schema `{schema}`: run `testmesh-server migrate` with an administrator's URL once"
+    )]
+    Role {
+        /// The schema.
+        schema: &'static str,
+        /// The server and database.
+        place: String,
+        /// The role.
+        role: String,
         /// What the driver said.
         #[source]
         source: sqlx::Error,
@@ -146,6 +198,29 @@ impl Db {
         Ok(Self::Sqlite(SqliteDb::open(folder, schema).await?))
     }
 
+    /// Connects to a schema of a PostgreSQL database and brings it to this release's version, under an advisory lock.
+    ///
+    /// # Errors
+    /// As [`Db::embedded`], and [`DbError::Url`] and [`DbError::Role`].
+    pub async fn postgres(target: &PostgresTarget, schema: &Schema) -> Result<Self, DbError> {
+        Ok(Self::Postgres(PostgresDb::open(target, schema).await?))
+    }
+
+    /// The database's own time: what decides between processes. SQLite serves one process, whose time it is.
+    pub async fn now(&self) -> Result<DateTime<Utc>, sqlx::Error> {
+        match self {
+            Self::Postgres(engine) => {
+                sqlx::query_scalar(include_str!("db/now.postgres.sql")).fetch_one(engine.reader()).await
+            }
+            Self::Sqlite(_) => Ok(crate::clock::Clock::now(&crate::clock::SystemClock)),
+        }
+    }
+
+    /// Whether several processes can share it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         on_db!(self, engine => {
@@ -160,5 +235,7 @@ impl Db {
     }
 }
 
+#[cfg(test)]
+mod postgres_tests;
 #[cfg(test)]
 mod tests;

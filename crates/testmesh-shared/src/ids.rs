@@ -64,6 +64,22 @@ define_id!(
     /// A stored environment.
     EnvironmentId
 );
+define_id!(
+    /// A cron schedule.
+    ScheduleId
+);
+define_id!(
+    /// One firing of a schedule, with all its attempts.
+    JobId
+);
+define_id!(
+    /// One life of one runner process: new at every start.
+    SessionId
+);
+define_id!(
+    /// Runs that belong together: those of a suite, or of the rows of one flow's data.
+    BatchId
+);
 
 /// A UUIDv7 from `clock` and 74 random bits.
 pub fn new_uuid(clock: &dyn Clock) -> uuid::Uuid {

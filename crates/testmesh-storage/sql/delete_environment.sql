@@ -1,2 +1,2 @@
 delete from flows.environments
-where name = $1 and (cast($2 as bigint) is null or revision = $2)
+where name = $1 and (revision = $2 or cast($2 as bigint) is null)

@@ -1,6 +1,6 @@
 -- $1 and $2 the last item seen, $3 how many.
 select id, name, description, variables, revision, created_at, updated_at
 from flows.environments
-where cast($1 as text) is null or (created_at, id) < ($1, $2)
+where (created_at, id) < ($1, $2) or cast($1 as text) is null
 order by created_at desc, id desc
 limit $3

@@ -3,13 +3,13 @@
 select f.id, f.name, f.description, f.suite, f.tags, f.version, f.created_at, f.updated_at
 from flows.flows f
 where f.deleted_at is null
-  and (cast($1 as text) is null or instr(f.search_text, $1) > 0)
-  and (cast($2 as text) is null or f.suite = $2)
+  and (instr(f.search_text, $1) > 0 or cast($1 as text) is null)
+  and (f.suite = $2 or cast($2 as text) is null)
   and not exists (
       select 1
       from json_each($3) wanted
       where not exists (select 1 from json_each(f.tags) had where had.value = wanted.value)
   )
-  and (cast($4 as text) is null or (f.created_at, f.id) < ($4, $5))
+  and ((f.created_at, f.id) < ($4, $5) or cast($4 as text) is null)
 order by f.created_at desc, f.id desc
 limit $6

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
-use sqlx::types::Json;
 use testmesh_shared::clock::Clock;
-use testmesh_shared::db::{Db, Stamp};
+use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::EnvironmentId;
 use testmesh_shared::on_db;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
@@ -30,8 +29,8 @@ struct EnvironmentRow {
     id: Uuid,
     name: String,
     description: Option<String>,
-    variables: Json<IndexMap<String, serde_json::Value>>,
-    revision: u32,
+    variables: JsonText<IndexMap<String, serde_json::Value>>,
+    revision: Unsigned,
     created_at: Stamp,
     updated_at: Stamp,
 }
@@ -43,7 +42,7 @@ impl From<EnvironmentRow> for Environment {
             name: row.name,
             description: row.description,
             variables: row.variables.0,
-            revision: row.revision,
+            revision: row.revision.0,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
         }
@@ -60,7 +59,7 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
                 .bind(id.as_uuid())
                 .bind(environment.name.as_str())
                 .bind(environment.description.as_deref())
-                .bind(Json(&environment.variables))
+                .bind(JsonText(&environment.variables))
                 .bind(Stamp(now))
                 .execute(&mut *tx)
                 .await?;
@@ -106,15 +105,15 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
         expected: Option<u32>,
     ) -> Result<Option<Environment>, StorageError> {
         let now = self.clock.now();
-        let updated: Result<Option<(Uuid, u32, Stamp)>, sqlx::Error> = on_db!(&self.db, engine => async {
+        let updated: Result<Option<(Uuid, Unsigned, Stamp)>, sqlx::Error> = on_db!(&self.db, engine => async {
             let mut tx = engine.begin().await?;
             let updated = sqlx::query_as(include_str!("../sql/update_environment.sql"))
                 .bind(name)
                 .bind(environment.name.as_str())
                 .bind(environment.description.as_deref())
-                .bind(Json(&environment.variables))
+                .bind(JsonText(&environment.variables))
                 .bind(Stamp(now))
-                .bind(expected)
+                .bind(expected.map(Unsigned))
                 .fetch_optional(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -122,7 +121,7 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
         }.await);
         let NewEnvironment { name: new_name, description, variables } = environment;
         match updated {
-            Ok(Some((id, revision, created_at))) => Ok(Some(Environment {
+            Ok(Some((id, Unsigned(revision), created_at))) => Ok(Some(Environment {
                 id: EnvironmentId::from(id),
                 name: new_name,
                 description,
@@ -142,7 +141,7 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
             let mut tx = engine.begin().await?;
             let done = sqlx::query(include_str!("../sql/delete_environment.sql"))
                 .bind(name)
-                .bind(expected)
+                .bind(expected.map(Unsigned))
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -158,14 +157,14 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
 impl SqlEnvironmentRepository {
     /// Tells why a guarded statement changed nothing: fine when there is no such environment.
     async fn explain_miss(&self, name: &str, expected: Option<u32>) -> Result<(), StorageError> {
-        let found: Result<Option<u32>, _> = on_db!(&self.db, engine => {
+        let found: Result<Option<Unsigned>, _> = on_db!(&self.db, engine => {
             sqlx::query_scalar(include_str!("../sql/find_environment_revision.sql"))
                 .bind(name)
                 .fetch_optional(engine.reader())
                 .await
         });
         match (found.map_err(failed(format!("read environment `{name}`")))?, expected) {
-            (Some(found), Some(expected)) => Err(StorageError::VersionMismatch { expected, found }),
+            (Some(Unsigned(found)), Some(expected)) => Err(StorageError::VersionMismatch { expected, found }),
             _ => Ok(()),
         }
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::types::Json;
 use testmesh_shared::clock::Clock;
-use testmesh_shared::db::{Db, Stamp};
+use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::FlowId;
-use testmesh_shared::on_db;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
+use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
 use crate::{
@@ -31,8 +30,8 @@ struct SummaryRow {
     name: String,
     description: Option<String>,
     suite: Option<String>,
-    tags: Json<Vec<String>>,
-    version: u32,
+    tags: JsonText<Vec<String>>,
+    version: Unsigned,
     created_at: Stamp,
     updated_at: Stamp,
 }
@@ -46,7 +45,7 @@ struct FlowRow {
 
 #[derive(sqlx::FromRow)]
 struct VersionRow {
-    version: u32,
+    version: Unsigned,
     yaml: String,
     created_at: Stamp,
 }
@@ -56,7 +55,7 @@ impl From<SummaryRow> for FlowSummary {
         Self {
             id: FlowId::from(row.id),
             header: FlowHeader { name: row.name, description: row.description, suite: row.suite, tags: row.tags.0 },
-            version: row.version,
+            version: row.version.0,
             created_at: row.created_at.0,
             updated_at: row.updated_at.0,
         }
@@ -71,7 +70,7 @@ impl From<FlowRow> for StoredFlow {
 
 impl From<VersionRow> for FlowVersion {
     fn from(row: VersionRow) -> Self {
-        Self { version: row.version, yaml: row.yaml, created_at: row.created_at.0 }
+        Self { version: row.version.0, yaml: row.yaml, created_at: row.created_at.0 }
     }
 }
 
@@ -112,10 +111,10 @@ impl FlowRepository for SqlFlowRepository {
     async fn list(&self, filter: &FlowFilter, page: PageRequest) -> Result<Page<FlowSummary>, StorageError> {
         let search = filter.search.as_deref().map(str::to_lowercase);
         let rows: Result<Vec<SummaryRow>, _> = on_db!(&self.db, engine => {
-            sqlx::query_as(include_str!("../sql/list_flows.sqlite.sql"))
+            sqlx::query_as(sql!(&self.db, "../sql/list_flows"))
                 .bind(search)
                 .bind(filter.suite.as_deref())
-                .bind(Json(&filter.tags))
+                .bind(JsonText(&filter.tags))
                 .bind(page.after.map(|key| Stamp(key.created_at)))
                 .bind(page.after.map(|key| key.id))
                 .bind(i64::from(page.limit) + 1)
@@ -148,7 +147,7 @@ impl FlowRepository for SqlFlowRepository {
             let done = sqlx::query(include_str!("../sql/delete_flow.sql"))
                 .bind(id.as_uuid())
                 .bind(now)
-                .bind(expected)
+                .bind(expected.map(Unsigned))
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -176,7 +175,7 @@ impl FlowRepository for SqlFlowRepository {
         let row: Result<Option<VersionRow>, _> = on_db!(&self.db, engine => {
             sqlx::query_as(include_str!("../sql/find_version.sql"))
                 .bind(id.as_uuid())
-                .bind(version)
+                .bind(Unsigned(version))
                 .fetch_optional(engine.reader())
                 .await
         });
@@ -194,14 +193,14 @@ impl SqlFlowRepository {
                 .bind(header.name.as_str())
                 .bind(header.description.as_deref())
                 .bind(header.suite.as_deref())
-                .bind(Json(&header.tags))
+                .bind(JsonText(&header.tags))
                 .bind(search_text(header))
                 .bind(Stamp(now))
                 .execute(&mut *tx)
                 .await?;
             sqlx::query(include_str!("../sql/insert_version.sql"))
                 .bind(id.as_uuid())
-                .bind(1_u32)
+                .bind(Unsigned(1))
                 .bind(flow.yaml.as_str())
                 .bind(Stamp(now))
                 .execute(&mut *tx)
@@ -221,17 +220,17 @@ impl SqlFlowRepository {
         expected: Option<u32>,
     ) -> Result<Option<StoredFlow>, sqlx::Error> {
         let now = self.clock.now();
-        let updated: Option<(u32, Stamp)> = on_db!(&self.db, engine => {
+        let updated: Option<(Unsigned, Stamp)> = on_db!(&self.db, engine => {
             let mut tx = engine.begin().await?;
-            let updated: Option<(u32, Stamp)> = sqlx::query_as(include_str!("../sql/update_flow.sql"))
+            let updated: Option<(Unsigned, Stamp)> = sqlx::query_as(include_str!("../sql/update_flow.sql"))
                 .bind(id.as_uuid())
                 .bind(header.name.as_str())
                 .bind(header.description.as_deref())
                 .bind(header.suite.as_deref())
-                .bind(Json(&header.tags))
+                .bind(JsonText(&header.tags))
                 .bind(search_text(header))
                 .bind(Stamp(now))
-                .bind(expected)
+                .bind(expected.map(Unsigned))
                 .fetch_optional(&mut *tx)
                 .await?;
             if let Some((version, _)) = updated {
@@ -248,21 +247,21 @@ impl SqlFlowRepository {
         });
         Ok(updated.map(|(version, created_at)| {
             let header = header.clone();
-            let summary = FlowSummary { id, header, version, created_at: created_at.0, updated_at: now };
+            let summary = FlowSummary { id, header, version: version.0, created_at: created_at.0, updated_at: now };
             StoredFlow { summary, yaml }
         }))
     }
 
     /// Tells why a guarded statement changed nothing: fine when there is no such flow.
     async fn explain_miss(&self, id: FlowId, expected: Option<u32>) -> Result<(), StorageError> {
-        let found: Result<Option<u32>, _> = on_db!(&self.db, engine => {
+        let found: Result<Option<Unsigned>, _> = on_db!(&self.db, engine => {
             sqlx::query_scalar(include_str!("../sql/find_flow_version_number.sql"))
                 .bind(id.as_uuid())
                 .fetch_optional(engine.reader())
                 .await
         });
         match (found.map_err(failed(format!("read flow `{id}`")))?, expected) {
-            (Some(found), Some(expected)) => Err(StorageError::VersionMismatch { expected, found }),
+            (Some(Unsigned(found)), Some(expected)) => Err(StorageError::VersionMismatch { expected, found }),
             _ => Ok(()),
         }
     }

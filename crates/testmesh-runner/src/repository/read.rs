@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use sqlx::types::Json;
-use testmesh_shared::db::Stamp;
+use testmesh_shared::db::{JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::{ExecutionId, FlowId};
 use testmesh_shared::on_db;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
@@ -74,12 +73,12 @@ impl ExecutionRepository for Store {
     }
 
     async fn step(&self, id: ExecutionId, step: &str) -> Result<Option<StepRecord>, RepositoryError> {
-        let record: Result<Option<Json<StepRecord>>, _> = on_db!(&self.db, engine => {
+        let record: Result<Option<JsonText<StepRecord>>, _> = on_db!(&self.db, engine => {
             match step.parse::<u32>() {
                 Ok(ordinal) => {
                     sqlx::query_scalar(include_str!("../../sql/find_step_by_ordinal.sql"))
                         .bind(id.as_uuid())
-                        .bind(ordinal)
+                        .bind(Unsigned(ordinal))
                         .fetch_optional(engine.reader())
                         .await
                 }
@@ -136,14 +135,14 @@ impl Store {
         let ordinals = events::ordinals(&stored);
         let mut records = HashMap::new();
         if !ordinals.is_empty() {
-            let steps: Vec<Json<StepRecord>> = on_db!(&self.db, engine => {
+            let steps: Vec<JsonText<StepRecord>> = on_db!(&self.db, engine => {
                 sqlx::query_scalar(include_str!("../../sql/list_some_steps.sqlite.sql"))
                     .bind(id.as_uuid())
-                    .bind(Json(ordinals))
+                    .bind(JsonText(ordinals))
                     .fetch_all(engine.reader())
                     .await?
             });
-            records.extend(steps.into_iter().map(|Json(step)| (step.ordinal, step)));
+            records.extend(steps.into_iter().map(|JsonText(step)| (step.ordinal, step)));
         }
         let mut restored = Vec::with_capacity(stored.len());
         for event in stored {
@@ -182,7 +181,7 @@ impl Store {
     }
 
     async fn steps(&self, id: ExecutionId) -> Result<Vec<StepRecord>, sqlx::Error> {
-        let steps: Vec<Json<StepRecord>> = on_db!(&self.db, engine => {
+        let steps: Vec<JsonText<StepRecord>> = on_db!(&self.db, engine => {
             sqlx::query_scalar(include_str!("../../sql/list_steps.sql"))
                 .bind(id.as_uuid())
                 .fetch_all(engine.reader())

@@ -3,8 +3,7 @@
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
-use sqlx::types::Json;
-use testmesh_shared::db::Stamp;
+use testmesh_shared::db::{JsonText, Stamp, Unsigned};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, FlowId};
 use uuid::Uuid;
@@ -17,21 +16,21 @@ pub(super) struct SummaryRow {
     id: Uuid,
     flow_id: Option<Uuid>,
     flow_name: String,
-    flow_version: Option<u32>,
+    flow_version: Option<Unsigned>,
     status: String,
     trigger_kind: String,
     schedule_id: Option<Uuid>,
     job_id: Option<Uuid>,
     environment: Option<String>,
-    variables: Json<IndexMap<String, serde_json::Value>>,
+    variables: JsonText<IndexMap<String, serde_json::Value>>,
     queued_at: Stamp,
     started_at: Option<Stamp>,
     finished_at: Option<Stamp>,
     duration_ms: Option<i64>,
-    total_steps: u32,
-    passed_steps: u32,
-    failed_steps: u32,
-    skipped_steps: u32,
+    total_steps: Unsigned,
+    passed_steps: Unsigned,
+    failed_steps: Unsigned,
+    skipped_steps: Unsigned,
     error_code: Option<String>,
     error_message: Option<String>,
     trace_id: Option<String>,
@@ -74,7 +73,7 @@ impl SummaryRow {
             id: ExecutionId::from(self.id),
             flow_id: self.flow_id.map(FlowId::from),
             flow_name: self.flow_name,
-            flow_version: self.flow_version,
+            flow_version: self.flow_version.map(|version| version.0),
             status: word(&self.status)?,
             trigger: word(&self.trigger_kind)?,
             schedule_id: self.schedule_id,
@@ -85,10 +84,10 @@ impl SummaryRow {
             started_at: self.started_at.map(|stamp| stamp.0),
             finished_at: self.finished_at.map(|stamp| stamp.0),
             duration_ms: self.duration_ms.and_then(|duration| u64::try_from(duration).ok()),
-            total_steps: self.total_steps,
-            passed_steps: self.passed_steps,
-            failed_steps: self.failed_steps,
-            skipped_steps: self.skipped_steps,
+            total_steps: self.total_steps.0,
+            passed_steps: self.passed_steps.0,
+            failed_steps: self.failed_steps.0,
+            skipped_steps: self.skipped_steps.0,
             error,
             trace_id: self.trace_id,
             runner: self.runner,

@@ -1,1 +1,1 @@
-select 1
+select cast(1 as bigint)

@@ -4,10 +4,11 @@ use std::error::Error;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::encode::IsNull;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Decode, Encode, Sqlite, Type};
+use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 
-/// A time to bind or read. SQLite keeps it as text of one fixed width (`2026-01-31T12:00:00.000000Z`), so that the
+/// A time to bind or read. PostgreSQL keeps it as `timestamptz`; SQLite keeps it as text of one fixed width (`2026-01-31T12:00:00.000000Z`), so that the
 /// order of the texts is the order of the times, whether a time was bound alone or inside a JSON batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub DateTime<Utc>);
@@ -45,5 +46,23 @@ impl<'r> Decode<'r, Sqlite> for Stamp {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let text = <&str as Decode<'r, Sqlite>>::decode(value)?;
         Ok(Self(DateTime::parse_from_rfc3339(text)?.to_utc()))
+    }
+}
+
+impl Type<Postgres> for Stamp {
+    fn type_info() -> PgTypeInfo {
+        <DateTime<Utc> as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Stamp {
+    fn encode_by_ref(&self, arguments: &mut PgArgumentBuffer) -> Result<IsNull, Box<dyn Error + Send + Sync>> {
+        <DateTime<Utc> as Encode<'_, Postgres>>::encode_by_ref(&self.0, arguments)
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Stamp {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(Self(<DateTime<Utc> as Decode<'r, Postgres>>::decode(value)?))
     }
 }

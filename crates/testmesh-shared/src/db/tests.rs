@@ -9,7 +9,7 @@ const SECOND: Migration =
     Migration { version: 2, name: "index", sql: "create unique index things.names_name on names (name)" };
 
 fn schema(sqlite: &'static [Migration]) -> Schema {
-    Schema { name: "things", sqlite }
+    Schema { name: "things", postgres: &[], sqlite }
 }
 
 const EDITED: Migration = Migration { sql: "create table things.names (title text)", ..FIRST };
@@ -97,7 +97,7 @@ async fn readers_cannot_write() {
     let dir = tempfile::tempdir().unwrap();
     let folder = DataFolder::take(dir.path()).unwrap();
     let db = open(&folder, &[FIRST]).await.unwrap();
-    let error = on_db!(&db, engine => sqlx::query("insert into things.names (name) values ('a')").execute(engine.reader()).await)
+    let error = on_db!(&db, engine => sqlx::query("insert into things.names (name) values ('a')").execute(engine.reader()).await.map(|_| ()))
         .unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");
 }

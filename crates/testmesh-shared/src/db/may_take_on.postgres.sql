@@ -1,0 +1,1 @@
+select pg_has_role(current_user, $1, 'member')

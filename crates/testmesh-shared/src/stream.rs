@@ -1,0 +1,55 @@
+//! Messages between processes: published to a topic, read by one consumer of a group, acknowledged when their work is
+//! stored.
+//!
+//! Delivery is at least once and unordered; nothing may depend on more. What was read and not acknowledged within
+//! [`RECLAIM_AFTER`] is given to another consumer of the group.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// How long a consumer may keep an entry without acknowledging it.
+pub const RECLAIM_AFTER: Duration = Duration::from_secs(30);
+
+/// Where messages go. Each topic has one group of consumers: those that share its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// [`RunFlow`](crate::messages::RunFlow), read by runners.
+    RunFlow,
+    /// [`RunReport`](crate::messages::RunReport), read by schedulers.
+    RunFinished,
+}
+
+/// A message as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What [`Stream::acknowledge`] takes.
+    pub id: String,
+    /// The message as JSON, or whatever somebody else wrote there.
+    pub payload: String,
+}
+
+/// A stream did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {reason}")]
+pub struct StreamError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// What the server or the network said.
+    pub reason: String,
+}
+
+/// Carries messages. Clones of an implementation share its connections.
+#[async_trait]
+pub trait Stream: Send + Sync + fmt::Debug {
+    /// Adds messages, in order, all or some of them: after an error, some may have been added.
+    async fn publish(&self, topic: Topic, payloads: &[String]) -> Result<(), StreamError>;
+    /// Up to `max` entries that no other consumer of the group has, as soon as there is one; none after `wait`.
+    /// Entries that another consumer left unacknowledged come first.
+    async fn read(&self, topic: Topic, max: usize, wait: Duration) -> Result<Vec<Entry>, StreamError>;
+    /// Says that the work of these entries is stored: they are deleted.
+    async fn acknowledge(&self, topic: Topic, ids: &[String]) -> Result<(), StreamError>;
+    /// Asks for a sign of life.
+    async fn ping(&self) -> Result<(), StreamError>;
+}
