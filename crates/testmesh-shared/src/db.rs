@@ -22,7 +22,7 @@ use crate::error::ErrorCode;
 pub use folder::DataFolder;
 pub use json::JsonText;
 pub use postgres::{PostgresDb, PostgresTarget};
-pub use provision::{ProvisionError, provision, role_of};
+pub use provision::{Login, Owner, ProvisionError, provision, role_of};
 pub use sqlite::SqliteDb;
 pub use stamp::Stamp;
 pub use unsigned::Unsigned;

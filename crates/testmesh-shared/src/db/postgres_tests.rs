@@ -74,3 +74,33 @@ async fn a_url_of_something_else_is_refused_without_repeating_it() {
     let error = Db::postgres(&target, &THINGS).await.unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
 }
+
+#[tokio::test]
+async fn a_login_made_for_the_server_can_take_on_the_roles_and_no_more() {
+    let Some(url) = postgres_database(&[]).await else { return };
+    let user = format!("login_{}", uuid::Uuid::new_v4().simple());
+    let login = Login { user: user.clone(), password: Some("it's \"quoted\"".to_owned()) };
+    for _ in 0..2 {
+        provision(&url, &THINGS, &Owner::Role(Some(login.clone()))).await.unwrap();
+    }
+    let mut theirs = url::Url::parse(&url).unwrap();
+    theirs.set_username(&user).unwrap();
+    theirs.set_password(Some("it's \"quoted\"")).unwrap();
+    // Nothing is missing, so the login itself may repeat it.
+    provision(theirs.as_str(), &THINGS, &Owner::Role(None)).await.unwrap();
+    Db::postgres(&target(theirs.as_str(), &THINGS), &THINGS).await.unwrap().ping().await.unwrap();
+    let error = provision(theirs.as_str(), &OTHERS, &Owner::Role(None)).await.unwrap_err();
+    assert!(matches!(error, ProvisionError::Statement { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_schema_can_belong_to_a_login_of_its_own() {
+    let Some(url) = postgres_database(&[]).await else { return };
+    let user = format!("owner_{}", uuid::Uuid::new_v4().simple());
+    let login = Login { user: user.clone(), password: None };
+    provision(&url, &THINGS, &Owner::Login(login)).await.unwrap();
+    let mut theirs = url::Url::parse(&url).unwrap();
+    theirs.set_username(&user).unwrap();
+    let target = PostgresTarget { url: theirs.into(), role: None, connections: 1 };
+    Db::postgres(&target, &THINGS).await.unwrap().ping().await.unwrap();
+}

@@ -1,29 +1,46 @@
 //! Makes a database ready for the domains: a role and a schema each, with rights on nothing else.
 //!
 //! Everything here can be repeated, and two processes may do it at the same time: an advisory lock keeps them apart.
+//! What is there already is only looked at, so a login without rights to make anything gets through then.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use crate::db::postgres::{options, quoted};
+use crate::db::postgres::{options, place, quoted};
 use crate::db::{DbError, Schema};
 
 /// Keeps processes that do this at the same time apart: the letters `tmprov`.
 const LOCK: i64 = 0x746d_7072_6f76;
 
+/// A user of the database server.
+#[derive(Clone)]
+pub struct Login {
+    /// Its name.
+    pub user: String,
+    /// Its password; none: it has another way in.
+    pub password: Option<String>,
+}
+
+/// Who owns a schema.
+#[derive(Clone)]
+pub enum Owner {
+    /// The role [`role_of`] the schema, which this login may take on; none: the login that makes it.
+    Role(Option<Login>),
+    /// A login of its own.
+    Login(Login),
+}
+
 /// A database could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
-    /// The administrator's URL does not work.
+    /// The database cannot be reached.
     #[error(transparent)]
     Connect(#[from] DbError),
     /// A statement was refused.
-    #[error("make schema `{schema}` and its role `{role}`")]
+    #[error("make schema `{schema}` and the role that owns it")]
     Statement {
         /// The schema.
         schema: &'static str,
-        /// The role.
-        role: String,
         /// What the driver said.
         #[source]
         source: sqlx::Error,
@@ -35,74 +52,100 @@ pub fn role_of(schema: &Schema) -> String {
     format!("testmesh_{}", schema.name)
 }
 
-/// Makes each schema with the role that owns it, in the database at `url`, whose login may create roles and schemas.
-/// With a login (user, password) the role is that user and can log in; otherwise it is [`role_of`] the schema, and the
-/// login of `url` may take it on. What is there already stays.
+/// Makes a schema and its owner in the database at `url`, as far as they are missing.
 ///
 /// # Errors
-/// [`ProvisionError::Connect`] when the database cannot be reached, [`ProvisionError::Statement`] when it refuses.
-pub async fn provision(
-    url: &str,
-    schemas: &[(&Schema, Option<(String, Option<String>)>)],
-) -> Result<(), ProvisionError> {
-    let Some((first, _)) = schemas.first() else { return Ok(()) };
-    let options = options(url, first.name)?;
-    let failed = |source| DbError::Open { schema: first.name, place: super::postgres::place(&options), source };
+/// [`ProvisionError::Connect`] when the database cannot be reached, [`ProvisionError::Statement`] when it refuses: the
+/// login of `url` must be allowed to make what is missing.
+pub async fn provision(url: &str, schema: &Schema, owner: &Owner) -> Result<(), ProvisionError> {
+    let options = options(url, schema.name)?;
+    let failed = |source| DbError::Open { schema: schema.name, place: place(&options), source };
     let mut connection = options.connect().await.map_err(failed)?;
-    sqlx::query(include_str!("lock.postgres.sql")).bind(LOCK).execute(&mut connection).await.map_err(failed)?;
-    for (schema, login) in schemas {
-        let role = login.as_ref().map_or_else(|| role_of(schema), |(user, _)| user.clone());
-        let password = login.as_ref().and_then(|(_, password)| password.as_deref());
-        let made = make(&mut connection, schema, &role, login.is_some(), password).await;
-        made.map_err(|source| ProvisionError::Statement { schema: schema.name, role, source })?;
-    }
+    let made = make(&mut connection, schema, owner).await;
+    made.map_err(|source| ProvisionError::Statement { schema: schema.name, source })?;
     // The lock ends with the connection.
     connection.close().await.map_err(failed)?;
     Ok(())
 }
 
-async fn make(
-    connection: &mut PgConnection,
-    schema: &Schema,
-    role: &str,
-    login: bool,
-    password: Option<&str>,
-) -> Result<(), sqlx::Error> {
+async fn make(connection: &mut PgConnection, schema: &Schema, owner: &Owner) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("lock.postgres.sql")).bind(LOCK).execute(&mut *connection).await?;
+    let role = match owner {
+        Owner::Login(login) => {
+            make_login(connection, login).await?;
+            login.user.clone()
+        }
+        Owner::Role(login) => {
+            let role = role_of(schema);
+            make_role(connection, &role, "nologin").await?;
+            if let Some(login) = login {
+                make_login(connection, login).await?;
+                let may: bool = sqlx::query_scalar(include_str!("login_may_take_on.postgres.sql"))
+                    .bind(login.user.as_str())
+                    .bind(role.as_str())
+                    .fetch_one(&mut *connection)
+                    .await?;
+                if !may {
+                    grant(connection, &role, &quoted(&login.user)).await?;
+                }
+            }
+            role
+        }
+    };
+    // A schema can only be given to a role that its maker could be.
+    let may: bool = sqlx::query_scalar(include_str!("may_take_on.postgres.sql"))
+        .bind(role.as_str())
+        .fetch_one(&mut *connection)
+        .await?;
+    if !may {
+        grant(connection, &role, "current_user").await?;
+    }
+    make_schema(connection, schema, &role).await
+}
+
+async fn make_login(connection: &mut PgConnection, login: &Login) -> Result<(), sqlx::Error> {
+    let new = make_role(connection, &login.user, "login").await?;
+    let Some(password) = login.password.as_deref().filter(|_| new) else { return Ok(()) };
+    let literal: String =
+        sqlx::query_scalar(include_str!("literal.postgres.sql")).bind(password).fetch_one(&mut *connection).await?;
+    let statement = format!("alter role {} password {literal}", quoted(&login.user));
+    connection.execute(AssertSqlSafe(statement)).await?;
+    Ok(())
+}
+
+/// Whether it was made now.
+async fn make_role(connection: &mut PgConnection, role: &str, kind: &str) -> Result<bool, sqlx::Error> {
     let exists: bool =
         sqlx::query_scalar(include_str!("role_exists.postgres.sql")).bind(role).fetch_one(&mut *connection).await?;
-    let name = quoted(role);
-    if !exists {
-        // Roles belong to the whole server: another database's process may be making the same one.
-        let login = if login { "login" } else { "nologin" };
-        let made = connection.execute(AssertSqlSafe(format!("create role {name} {login}"))).await;
-        if let Err(error) = made
-            && !is_duplicate(&error)
-        {
-            return Err(error);
-        }
+    if exists {
+        return Ok(false);
     }
-    if let Some(password) = password {
-        let text: String =
-            sqlx::query_scalar(include_str!("literal.postgres.sql")).bind(password).fetch_one(&mut *connection).await?;
-        connection.execute(AssertSqlSafe(format!("alter role {name} password {text}"))).await?;
+    match connection.execute(AssertSqlSafe(format!("create role {} {kind}", quoted(role)))).await {
+        Ok(_) => Ok(true),
+        // Roles belong to the whole server: a process with another database made the same one.
+        Err(error) if is_duplicate(&error) => Ok(false),
+        Err(error) => Err(error),
     }
-    let member: bool =
-        sqlx::query_scalar(include_str!("may_take_on.postgres.sql")).bind(role).fetch_one(&mut *connection).await?;
-    if !member {
-        connection.execute(AssertSqlSafe(format!("grant {name} to current_user"))).await?;
-    }
+}
+
+async fn grant(connection: &mut PgConnection, role: &str, to: &str) -> Result<(), sqlx::Error> {
+    connection.execute(AssertSqlSafe(format!("grant {} to {to}", quoted(role)))).await?;
+    Ok(())
+}
+
+async fn make_schema(connection: &mut PgConnection, schema: &Schema, role: &str) -> Result<(), sqlx::Error> {
     let owned: Option<bool> = sqlx::query_scalar(include_str!("schema_owned.postgres.sql"))
         .bind(schema.name)
         .bind(role)
         .fetch_optional(&mut *connection)
         .await?;
-    let place = quoted(schema.name);
-    match owned {
-        None => connection.execute(AssertSqlSafe(format!("create schema {place} authorization {name}"))).await?,
-        Some(false) => connection.execute(AssertSqlSafe(format!("alter schema {place} owner to {name}"))).await?,
+    let (name, role) = (quoted(schema.name), quoted(role));
+    let statement = match owned {
+        None => format!("create schema {name} authorization {role}"),
+        Some(false) => format!("alter schema {name} owner to {role}"),
         Some(true) => return Ok(()),
     };
-    connection.execute(AssertSqlSafe(format!("revoke all on schema {place} from public"))).await?;
+    connection.execute(AssertSqlSafe(statement)).await?;
     Ok(())
 }
 

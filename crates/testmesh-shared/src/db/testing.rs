@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use crate::db::{Db, PostgresTarget, Schema, provision, role_of};
+use crate::db::{Db, Owner, PostgresTarget, Schema, provision, role_of};
 
 /// Names the administrator's URL of a PostgreSQL server that tests may fill.
 pub const POSTGRES: &str = "TESTMESH_TEST_POSTGRES";
@@ -29,8 +29,9 @@ pub async fn postgres_database(schemas: &[&Schema]) -> Option<String> {
     connection.close().await.expect("close the connection");
     let mut url: url::Url = server.parse().expect("the server's URL is one");
     url.set_path(&name);
-    let wanted: Vec<_> = schemas.iter().map(|schema| (*schema, None)).collect();
-    provision(url.as_str(), &wanted).await.expect("make schemas and roles");
+    for schema in schemas {
+        provision(url.as_str(), schema, &Owner::Role(None)).await.expect("make a schema and its role");
+    }
     Some(url.into())
 }
 

@@ -1,0 +1,1 @@
+select pg_has_role($1, $2, 'member')
