@@ -250,7 +250,10 @@ async fn run_one(
     match &*target {
         Target::Local(local) => {
             local.run(&job, Arc::clone(&recorder) as Arc<dyn EventSink>, cancel).await;
-            let execution = recorder.record.lock().clone();
+            let execution = match Arc::try_unwrap(recorder) {
+                Ok(recorder) => recorder.record.into_inner(),
+                Err(shared) => shared.record.lock().clone(),
+            };
             let entry = ReportEntry { file: Some(job.file.clone()), execution };
             Finished { index, entry, diagnostics: Vec::new(), invalid: false }
         }

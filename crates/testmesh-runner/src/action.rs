@@ -2,6 +2,8 @@
 //!
 //! One file each under `actions/`, one line each in [`crate::actions::registry`].
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::engine::ActionContext;
@@ -192,10 +194,48 @@ pub(crate) struct ActionResult {
     pub(crate) result: Value,
     /// What `$` alone means in outputs, and where `$.x` looks first; `None`: the result.
     pub(crate) primary: Option<Value>,
-    /// What was asked, for the record (`method`, `url`, `headers`, `body` …); null when there is nothing to show.
-    pub(crate) request: Value,
-    /// What came back, for the record; null when there is nothing to show.
-    pub(crate) response: Value,
+    /// What was asked, for the record (`method`, `url`, `headers`, `body` …).
+    pub(crate) request: Shown,
+    /// What came back, for the record.
+    pub(crate) response: Shown,
+}
+
+/// A request or a response, for the record.
+#[derive(Clone, Default)]
+pub(crate) enum Shown {
+    /// There is nothing to show.
+    #[default]
+    Nothing,
+    /// This value.
+    Value(Value),
+    /// What this makes, when somebody looks.
+    Later(Arc<dyn Fn() -> Value + Send + Sync>),
+}
+
+impl Shown {
+    /// The value; null when there is nothing to show.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Shown::Nothing => Value::Null,
+            Shown::Value(value) => value.clone(),
+            Shown::Later(make) => make(),
+        }
+    }
+}
+
+impl From<Value> for Shown {
+    fn from(value: Value) -> Self {
+        if value.is_null() { Shown::Nothing } else { Shown::Value(value) }
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Shown::Later(_) => out.write_str("Later"),
+            shown => shown.value().fmt(out),
+        }
+    }
 }
 
 /// Why an action could not be done.

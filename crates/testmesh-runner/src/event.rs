@@ -1,5 +1,7 @@
 //! What happens in a run, as a closed set of events. `seq` starts at 1 and has no gaps.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use testmesh_shared::ids::ExecutionId;
@@ -56,10 +58,10 @@ pub enum RunEventKind {
     },
     /// A step ended, in whatever way but skipped.
     #[serde(rename = "step.finished")]
-    StepFinished(Box<StepRecord>),
+    StepFinished(Arc<StepRecord>),
     /// A step was skipped; there was no `step.started`.
     #[serde(rename = "step.skipped")]
-    StepSkipped(Box<StepRecord>),
+    StepSkipped(Arc<StepRecord>),
     /// A step logged something.
     #[serde(rename = "log")]
     Log {

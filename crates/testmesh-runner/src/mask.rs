@@ -4,6 +4,7 @@
 //! or in the middle of a longer text (`user:secret`). A run without secrets pays nothing.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -83,7 +84,7 @@ impl Masker {
             RunEventKind::Queued(execution) => self.execution(execution),
             RunEventKind::StepStarted(start) => self.string(&mut start.name),
             RunEventKind::StepRetrying { attempt, .. } => self.attempt(attempt),
-            RunEventKind::StepFinished(step) | RunEventKind::StepSkipped(step) => self.step(step),
+            RunEventKind::StepFinished(step) | RunEventKind::StepSkipped(step) => self.step(Arc::make_mut(step)),
             RunEventKind::Log { line, .. } => self.line(line),
             RunEventKind::Finished { error: Some(error), .. } => self.string(&mut error.message),
             RunEventKind::Started { .. } | RunEventKind::Finished { error: None, .. } => {}
@@ -101,7 +102,7 @@ impl Masker {
             self.string(&mut error.message);
         }
         for step in execution.steps.iter_mut().flatten() {
-            self.step(step);
+            self.step(Arc::make_mut(step));
         }
     }
 
@@ -111,8 +112,11 @@ impl Masker {
         for attempt in &mut step.attempts {
             self.attempt(attempt);
         }
-        self.optional_json(&mut step.request);
-        self.optional_json(&mut step.response);
+        for message in [&mut step.request, &mut step.response].into_iter().flatten() {
+            let mut json = (**message).clone();
+            self.json(&mut json);
+            *message = json.into();
+        }
         for assertion in &mut step.assertions {
             self.assertion(assertion);
         }

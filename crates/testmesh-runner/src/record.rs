@@ -3,12 +3,17 @@
 //! An [`Execution`] with its steps is a fold over the run's events ([`Execution::apply`]), so the recorder, the reports
 //! and the console can never disagree.
 
+mod lazy;
+
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, FlowId};
 
+pub use self::lazy::LazyJson;
 use crate::event::{RunEvent, RunEventKind, StepStart};
 use utoipa::ToSchema;
 
@@ -171,7 +176,7 @@ pub struct Execution {
     pub definition: Option<String>,
     /// Its steps in the order they started; null in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<Vec<StepRecord>>,
+    pub steps: Option<Vec<Arc<StepRecord>>>,
 }
 
 /// What became of one step.
@@ -207,9 +212,11 @@ pub struct StepRecord {
     /// All attempts and waits together.
     pub duration_ms: u64,
     /// What was asked.
-    pub request: Option<serde_json::Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub request: Option<LazyJson>,
     /// What came back.
-    pub response: Option<serde_json::Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub response: Option<LazyJson>,
     /// Every assertion.
     pub assertions: Vec<AssertionRecord>,
     /// Captured values.
@@ -317,7 +324,7 @@ impl Execution {
                 self.steps.get_or_insert_default();
             }
             RunEventKind::StepStarted(start) => {
-                self.steps.get_or_insert_default().push(StepRecord::running(start, event.time));
+                self.steps.get_or_insert_default().push(Arc::new(StepRecord::running(start.clone(), event.time)));
             }
             RunEventKind::StepRetrying { ordinal, attempt, .. } => {
                 if let Some(step) = self.step_mut(*ordinal) {
@@ -338,7 +345,7 @@ impl Execution {
                 self.error.clone_from(error);
                 for step in self.steps.iter_mut().flatten() {
                     if matches!(step.status, StepStatus::Pending | StepStatus::Running) {
-                        step.status = StepStatus::Cancelled;
+                        Arc::make_mut(step).status = StepStatus::Cancelled;
                     }
                 }
             }
@@ -349,10 +356,10 @@ impl Execution {
     fn step_mut(&mut self, ordinal: u32) -> Option<&mut StepRecord> {
         let steps = self.steps.as_mut()?;
         let place = steps.binary_search_by_key(&ordinal, |step| step.ordinal).ok()?;
-        steps.get_mut(place)
+        steps.get_mut(place).map(Arc::make_mut)
     }
 
-    fn settle(&mut self, record: &StepRecord) {
+    fn settle(&mut self, record: &Arc<StepRecord>) {
         if record.parent.is_none() {
             match record.status {
                 StepStatus::Passed => self.passed_steps += 1,
@@ -361,21 +368,22 @@ impl Execution {
                 StepStatus::Pending | StepStatus::Running | StepStatus::Tolerated | StepStatus::Cancelled => {}
             }
         }
-        match self.step_mut(record.ordinal) {
-            Some(step) => step.clone_from(record),
-            None => self.steps.get_or_insert_default().push(record.clone()),
+        let steps = self.steps.get_or_insert_default();
+        match steps.binary_search_by_key(&record.ordinal, |step| step.ordinal) {
+            Ok(place) => steps[place] = Arc::clone(record),
+            Err(_) => steps.push(Arc::clone(record)),
         }
     }
 }
 
 impl StepRecord {
     /// A step that has just started.
-    pub(crate) fn running(start: &StepStart, started_at: DateTime<Utc>) -> Self {
+    pub(crate) fn running(start: StepStart, started_at: DateTime<Utc>) -> Self {
         Self {
             ordinal: start.ordinal,
-            id: start.id.clone(),
-            name: start.name.clone(),
-            action: start.action.clone(),
+            id: start.id,
+            name: start.name,
+            action: start.action,
             phase: start.phase,
             parent: start.parent,
             iteration: start.iteration,

@@ -17,7 +17,7 @@ use crate::expr::EvalError;
 use crate::record::StepError;
 use crate::snapshot::Snapshots;
 use crate::template::{Lookup, Template};
-use crate::value::{Map, Value};
+use crate::value::{Entries, Map, Value};
 
 /// Bytes of a JSON Schema file.
 const SCHEMA_LIMIT: u64 = 4 << 20;
@@ -140,8 +140,8 @@ impl Lookup for Base {
 /// What steps of a layer left behind.
 #[derive(Debug, Default)]
 struct Captured {
-    steps: IndexMap<ByteString, Value>,
-    outputs: IndexMap<ByteString, Value>,
+    steps: Entries,
+    outputs: Entries,
 }
 
 /// The names at one place of a run.
@@ -175,7 +175,7 @@ impl Scope {
     }
 
     /// Makes a step's result known by its id, and its outputs by their names.
-    pub(crate) fn publish(&self, id: &str, step: Value, outputs: &IndexMap<ByteString, Value>) {
+    pub(crate) fn publish(&self, id: &str, step: Value, outputs: &Entries) {
         let mut captured = self.captured.write();
         captured.steps.insert(id.into(), step);
         captured.outputs.extend(outputs.iter().map(|(name, value)| (name.clone(), value.clone())));

@@ -46,11 +46,14 @@ pub enum Value {
     Bytes(Bytes),
 }
 
+/// Values by name in the order of insertion. The hash is fast and seeded anew for each map.
+pub type Entries = IndexMap<ByteString, Value, foldhash::fast::RandomState>;
+
 /// A map of values in the order of insertion.
 #[derive(Debug, Clone, Default)]
 pub struct Map {
     /// The entries.
-    pub entries: IndexMap<ByteString, Value>,
+    pub entries: Entries,
     /// Whether look-ups ignore the case of ASCII letters (HTTP headers do).
     pub ignore_case: bool,
 }
@@ -100,6 +103,13 @@ impl Value {
     /// A map of `entries`.
     pub fn map<K: Into<ByteString>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {
         Value::Map(Arc::new(entries.into_iter().collect()))
+    }
+
+    /// A map with these names, which cost no memory of their own.
+    pub(crate) fn fields<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
+        let mut entries = Entries::with_capacity_and_hasher(N, foldhash::fast::RandomState::default());
+        entries.extend(fields.map(|(name, value)| (ByteString::from_static(name), value)));
+        Value::Map(Arc::new(Map { entries, ignore_case: false }))
     }
 
     /// A list of `items`.

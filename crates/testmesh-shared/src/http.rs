@@ -253,6 +253,9 @@ pub fn request_uri(url: &Url) -> Result<Uri, HttpError> {
 
 /// `url` without user and password, for messages.
 pub fn shown(url: &Url) -> String {
+    if url.username().is_empty() && url.password().is_none() {
+        return url.as_str().to_owned();
+    }
     let mut shown = url.clone();
     // Both fail only for URLs that cannot have a user, which then have nothing to hide.
     let _ = shown.set_username("");

@@ -28,10 +28,10 @@ pub(super) fn indent(text: &str, width: usize) -> String {
 /// The request and the response of a step.
 pub(super) fn exchange(step: &StepRecord, paint: Paint, verbose: bool) -> String {
     let mut text = String::new();
-    if let Some(request) = step.request.as_ref().filter(|request| !request.is_null()) {
+    if let Some(request) = step.request.as_deref().filter(|request| !request.is_null()) {
         push_message(&mut text, &Message { value: request, arrow: "→", head: request_head(request) }, paint, verbose);
     }
-    if let Some(response) = step.response.as_ref().filter(|response| !response.is_null()) {
+    if let Some(response) = step.response.as_deref().filter(|response| !response.is_null()) {
         push_message(
             &mut text,
             &Message { value: response, arrow: "←", head: response_head(response) },

@@ -79,6 +79,6 @@ impl Action for Condition {
             ("passed", Value::Int(end.passed.into())),
             ("failed", Value::Int(end.failed.into())),
         ]);
-        end.into_result(ActionResult { response: result.clone(), result, ..ActionResult::default() })
+        end.into_result(ActionResult { response: result.clone().into(), result, ..ActionResult::default() })
     }
 }

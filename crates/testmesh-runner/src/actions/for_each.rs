@@ -132,7 +132,7 @@ impl Action for ForEach {
             ("results", Value::list(results)),
         ]);
         let total = BlockEnd::sum(turns.into_iter().map(|turn| turn.end));
-        total.into_result(ActionResult { response: result.clone(), result, ..ActionResult::default() })
+        total.into_result(ActionResult { response: result.clone().into(), result, ..ActionResult::default() })
     }
 }
 

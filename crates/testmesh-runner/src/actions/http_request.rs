@@ -12,6 +12,7 @@ mod response;
 mod session;
 mod spec;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -46,7 +47,7 @@ impl Action for HttpRequest {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let session = HttpSession::of(cx);
         let mut plan = Plan::read(cx).await?;
-        let request = plan.record();
+        let request = plan.shown();
         let limit = plan.timeout;
         let exchange = exchange(&session, &mut plan);
         let outcome = match limit {
@@ -56,13 +57,12 @@ impl Action for HttpRequest {
                 Err(_) => Err(Failure::new(ErrorKind::Timeout, format!("no complete answer within {limit:?}"))),
             },
         };
-        let target = plan.target();
         let outcome = outcome.and_then(|answer| response::result(&plan, answer));
         match outcome {
             Ok(result) => Ok(ActionResult { request, ..result }),
             Err(failure) => Err(ActionError {
                 kind: failure.kind,
-                message: format!("{target}: {}", failure.message),
+                message: format!("{}: {}", plan.target(), failure.message),
                 partial: Some(Box::new(ActionResult { request, ..ActionResult::default() })),
             }),
         }
@@ -121,7 +121,7 @@ pub(super) fn kind_of(error: &HttpError) -> ErrorKind {
 struct Hop {
     method: Method,
     url: Url,
-    headers: HeaderMap,
+    headers: Arc<HeaderMap>,
     body: Bytes,
     /// Whether this is still the origin that the flow names: only that one gets credentials and cookies of the step.
     trusted: bool,
@@ -142,7 +142,7 @@ async fn exchange(session: &HttpSession, plan: &mut Plan) -> Result<Answer, Fail
     let mut hop = Hop {
         method: plan.method.clone(),
         url: plan.url.clone(),
-        headers: plan.headers.clone(),
+        headers: Arc::clone(&plan.headers),
         body: plan.payload.bytes.clone(),
         trusted: true,
     };
@@ -157,7 +157,7 @@ async fn exchange(session: &HttpSession, plan: &mut Plan) -> Result<Answer, Fail
             && let Some(value) = challenge::answer(plan, &hop, &response)?
         {
             challenged = true;
-            hop.headers.insert(http::header::AUTHORIZATION, value);
+            Arc::make_mut(&mut hop.headers).insert(http::header::AUTHORIZATION, value);
             skip_body(response).await;
             continue;
         }
@@ -185,7 +185,7 @@ async fn send(session: &HttpSession, plan: &Plan, hop: &Hop) -> Result<Response,
     let mut request = Request::new(hop.body.clone());
     *request.method_mut() = hop.method.clone();
     *request.uri_mut() = request_uri(&hop.url)?;
-    *request.headers_mut() = hop.headers.clone();
+    *request.headers_mut() = HeaderMap::clone(&hop.headers);
     if !hop.headers.contains_key(COOKIE)
         && let Some(cookie) = plan.cookie_header(session, &hop.url, hop.trusted)
     {

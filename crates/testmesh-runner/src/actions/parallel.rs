@@ -122,7 +122,7 @@ impl Action for Parallel {
             ("results", Value::list(results)),
         ]);
         let total = BlockEnd::sum(ends.into_iter().flatten());
-        total.into_result(ActionResult { response: result.clone(), result, ..ActionResult::default() })
+        total.into_result(ActionResult { response: result.clone().into(), result, ..ActionResult::default() })
     }
 }
 

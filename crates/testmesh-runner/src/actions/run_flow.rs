@@ -79,7 +79,12 @@ impl Action for RunFlow {
         }
         let millis = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
         let result = outcome(&name, &verdict, millis);
-        let result = ActionResult { request, response: result.clone(), result, ..ActionResult::default() };
+        let result = ActionResult {
+            request: request.into(),
+            response: result.clone().into(),
+            result,
+            ..ActionResult::default()
+        };
         match verdict.status {
             ExecutionStatus::Passed => Ok(result),
             _ => Err(ActionError { partial: Some(Box::new(result)), ..failed(&name, &verdict) }),

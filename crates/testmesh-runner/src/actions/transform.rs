@@ -8,7 +8,7 @@ use crate::path::{PathRoots, ResultPath};
 use crate::record::ErrorKind;
 use crate::scope::Overlay;
 use crate::template::{Lookup, Tree};
-use crate::value::{Map, Value};
+use crate::value::{Entries, Map, Value};
 
 static SPEC: ActionSpec = ActionSpec {
     name: "transform",
@@ -69,13 +69,13 @@ impl Action for Transform {
             return Ok(whole(input));
         };
         let result = build(transforms, &input, &Overlay { front: &input, scope: cx.names() })?;
-        Ok(ActionResult { response: result.clone(), result, ..ActionResult::default() })
+        Ok(ActionResult { response: result.clone().into(), result, ..ActionResult::default() })
     }
 }
 
 /// The input as the result: its keys, if it has some.
 fn whole(input: Value) -> ActionResult {
-    let response = input.clone();
+    let response = input.clone().into();
     if let Some(entries) = entries(&input) {
         let result = Value::Map(std::sync::Arc::new(Map { entries, ignore_case: false }));
         return ActionResult { result, response, ..ActionResult::default() };
@@ -115,8 +115,7 @@ fn constant(value: &Value, input: &Value) -> Result<Value, ActionError> {
             items.map(Value::list)
         }
         Value::Map(map) => {
-            let mut built =
-                Map { entries: indexmap::IndexMap::with_capacity(map.entries.len()), ignore_case: map.ignore_case };
+            let mut built = Map { entries: Entries::default(), ignore_case: map.ignore_case };
             for (key, value) in &map.entries {
                 built.entries.insert(key.clone(), constant(value, input)?);
             }

@@ -143,14 +143,14 @@ impl Action for WaitFor {
         let Ok(outcome) = tokio::time::timeout(timeout, waiting).await else {
             let (Miss::Again(message) | Miss::Final(_, message)) = last;
             let message = format!("{awaited} is not there after {timeout:?} and {attempts} attempts: {message}");
-            let partial = Box::new(ActionResult { request, ..ActionResult::default() });
+            let partial = Box::new(ActionResult { request: request.into(), ..ActionResult::default() });
             return Err(ActionError { kind: ErrorKind::Timeout, message, partial: Some(partial) });
         };
         let mut entries = outcome?;
         let waited = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         entries.extend([("attempts", Value::Int(attempts)), ("duration_ms", Value::Int(waited))]);
         let result = Value::map(entries);
-        Ok(ActionResult { response: result.clone(), result, request, primary: None })
+        Ok(ActionResult { response: result.clone().into(), result, request: request.into(), primary: None })
     }
 }
 
@@ -200,7 +200,7 @@ fn refuse(message: impl Into<String>) -> ActionError {
 /// A map's section, or the one text that stands for it under `key`.
 fn section(config: &Resolved, name: &str, key: &str) -> Result<Resolved, ActionError> {
     match config.value(name) {
-        Some(text @ Value::Text(_)) => Ok(Resolved { fields: [(key.to_owned(), text.clone())].into_iter().collect() }),
+        Some(text @ Value::Text(_)) => Ok(Resolved::new(vec![(key.into(), text.clone())])),
         _ => config.section(name)?.ok_or_else(|| refuse(format!("`{name}` is missing"))),
     }
 }

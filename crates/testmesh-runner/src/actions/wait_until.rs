@@ -156,7 +156,7 @@ fn last_word(cx: &ActionContext<'_>, condition: &Expr, end: &BlockEnd) -> Result
 fn done(attempts: u32, took: Duration) -> ActionResult {
     let millis = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
     let result = Value::map([("attempts", Value::Int(attempts.into())), ("duration_ms", Value::Int(millis))]);
-    ActionResult { response: result.clone(), result, ..ActionResult::default() }
+    ActionResult { response: result.clone().into(), result, ..ActionResult::default() }
 }
 
 fn gave_up(condition: &Expr, attempts: u32, took: Duration, reason: &str) -> ActionError {

@@ -4,10 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytestring::ByteString;
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
-use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 use tokio::time::Instant;
@@ -26,7 +24,7 @@ use crate::flow::{Backoff, Poll, Retry, Step};
 use crate::record::{AssertionRecord, AttemptRecord, ErrorKind, LogRecord, StepError, StepStatus};
 use crate::scope::{ResultScope, Scope};
 use crate::units::show_duration;
-use crate::value::Value;
+use crate::value::Entries;
 
 /// For each attempt of an action that names no time-out of its own.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,10 +38,8 @@ pub(super) struct Attempt {
     /// Whether trying again could help.
     pub(super) retriable: bool,
     pub(super) result: ActionResult,
-    /// What came back, for the record, when it was needed before.
-    pub(super) response: Option<Json>,
     pub(super) assertions: Vec<AssertionRecord>,
-    pub(super) outputs: IndexMap<ByteString, Value>,
+    pub(super) outputs: Entries,
     started_at: DateTime<Utc>,
     duration: Duration,
 }
@@ -57,9 +53,8 @@ impl Attempt {
             error: None,
             retriable: false,
             result: ActionResult::default(),
-            response: None,
             assertions: Vec::new(),
-            outputs: IndexMap::new(),
+            outputs: Entries::default(),
             started_at,
             duration: Duration::ZERO,
         }
@@ -166,8 +161,7 @@ impl<'a> Attempts<'a> {
 
     /// Records an attempt that another follows, and tells the listeners.
     fn keep(&mut self, attempt: Attempt, delay: Duration) {
-        let response =
-            attempt.response.or_else(|| stored::message(&attempt.result.response, self.flow.run.emitter.masker()));
+        let response = stored::message(&attempt.result.response.value(), self.flow.run.emitter.masker());
         let changed = response != self.shown;
         let record = AttemptRecord {
             attempt: attempt.number,

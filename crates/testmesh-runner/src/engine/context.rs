@@ -73,15 +73,14 @@ impl<'a> ActionContext<'a> {
 
     /// Every [`ConfigField::Tree`] of the configuration, resolved.
     pub(crate) fn resolve(&self) -> Result<Resolved, ActionError> {
-        let mut resolved = Resolved::default();
-        resolved.fields.reserve(self.step.config.fields.len());
+        let mut fields = Vec::with_capacity(self.step.config.fields.len());
         for (name, field) in &self.step.config.fields {
             if let ConfigField::Tree(tree) = field {
                 let value = tree.render(self.scope()).map_err(|error| at_key(name, &error))?;
-                resolved.fields.insert(name.clone(), value);
+                fields.push((ByteString::from(name.as_str()), value));
             }
         }
-        Ok(resolved)
+        Ok(Resolved::new(fields))
     }
 
     /// Opens every socket.

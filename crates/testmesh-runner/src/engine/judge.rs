@@ -1,7 +1,6 @@
 //! What a step's result is held against: assertions and outputs, all of them, whatever failed first.
 
 use bytestring::ByteString;
-use indexmap::IndexMap;
 
 use crate::action::ActionSpec;
 use crate::engine::context::{ActionContext, explain};
@@ -13,13 +12,13 @@ use crate::path::PathRoots;
 use crate::record::{AssertionRecord, ErrorKind, StepError};
 use crate::scope::{Overlay, ResultScope};
 use crate::template::Lookup;
-use crate::value::Value;
+use crate::value::{Entries, Value};
 
 /// What a result came to.
 #[derive(Debug)]
 pub(super) struct Judgement {
     pub(super) assertions: Vec<AssertionRecord>,
-    pub(super) outputs: IndexMap<ByteString, Value>,
+    pub(super) outputs: Entries,
     /// Why the step failed.
     pub(super) error: Option<StepError>,
 }
@@ -44,7 +43,8 @@ pub(super) fn judge(step: &Step, spec: &ActionSpec, scope: &ResultScope<'_>, mas
             assertions.extend(records);
         }
     }
-    let mut outputs = IndexMap::with_capacity(step.output.len());
+    let mut outputs = Entries::default();
+    outputs.reserve(step.output.len());
     let mut missing = Vec::new();
     for output in &step.output {
         match capture(output, spec, scope) {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bytestring::ByteString;
-use indexmap::IndexMap;
 
 use crate::action::ActionError;
 use crate::record::ErrorKind;
 use crate::units::{parse_duration, parse_size};
-use crate::value::Value;
+use crate::value::{Entries, Value};
 
 /// Characters of a value that an error message shows.
 const SHOWN: usize = 80;
@@ -16,20 +15,31 @@ const SHOWN: usize = 80;
 /// A step's configuration with every reference resolved, read by key with a precise error.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resolved {
-    pub(crate) fields: IndexMap<String, Value>,
+    /// In the order written. A step has a handful, so they are searched one by one.
+    fields: Vec<(ByteString, Value)>,
 }
 
 /// Accessors: absent keys and null are `None`; a value of the wrong kind is an [`ActionError`] of kind `config` that
 /// names the key, what it takes and what it got: "`timeout` takes a duration such as `30s`, got the list [1, 2]".
 impl Resolved {
+    /// A configuration of these keys.
+    pub(crate) fn new(fields: Vec<(ByteString, Value)>) -> Self {
+        Self { fields }
+    }
+
+    /// The keys that are written, in their order, with their values.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.fields.iter().map(|(name, value)| (&**name, value))
+    }
+
     /// Whatever it is (null included, when it is written).
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
-        self.fields.get(key)
+        self.fields.iter().rfind(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// Whatever it is, unless it is null.
     fn present(&self, key: &str) -> Option<&Value> {
-        self.fields.get(key).filter(|value| !matches!(value, Value::Null))
+        self.value(key).filter(|value| !matches!(value, Value::Null))
     }
 
     /// Reads `key` with `read`, which gives `None` for a value of the wrong kind.
@@ -94,16 +104,14 @@ impl Resolved {
     }
 
     /// A map with its keys in order; empty when absent.
-    pub(crate) fn map(&self, key: &str) -> Result<IndexMap<ByteString, Value>, ActionError> {
+    pub(crate) fn map(&self, key: &str) -> Result<Entries, ActionError> {
         Ok(self.read(key, "a map", entries)?.unwrap_or_default())
     }
 
     /// A map as a configuration of its own (`auth.basic`).
     pub(crate) fn section(&self, key: &str) -> Result<Option<Resolved>, ActionError> {
         let entries = self.read(key, "a map", entries)?;
-        Ok(entries.map(|entries| Resolved {
-            fields: entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
-        }))
+        Ok(entries.map(|entries| Resolved { fields: entries.into_iter().collect() }))
     }
 }
 
@@ -120,7 +128,7 @@ pub(crate) fn items(value: &Value) -> Option<Vec<Value>> {
 }
 
 /// The entries of a map, parsed or not; `None` for anything else.
-pub(crate) fn entries(value: &Value) -> Option<IndexMap<ByteString, Value>> {
+pub(crate) fn entries(value: &Value) -> Option<Entries> {
     match value {
         Value::Map(map) => Some(map.entries.clone()),
         Value::Raw(_) => match Value::from_json(value.to_json()) {
@@ -169,7 +177,7 @@ mod tests {
     use super::*;
 
     fn resolved(value: Value) -> Resolved {
-        Resolved { fields: IndexMap::from([("key".to_owned(), value)]) }
+        Resolved::new(vec![("key".into(), value)])
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use chrono::{DateTime, Utc};
-use indexmap::IndexMap;
 
 use crate::engine::attempt::{Attempt, Attempts};
 use crate::engine::block::{Place, StepEnd};
@@ -17,7 +16,7 @@ use crate::event::{RunEventKind, StepStart};
 use crate::flow::{OnError, Step};
 use crate::record::{AttemptRecord, ErrorKind, LogRecord, StepError, StepRecord, StepStatus};
 use crate::scope::{Scope, error_value};
-use crate::value::{Map, Value};
+use crate::value::{Entries, Value};
 
 /// A step that has started.
 struct Started {
@@ -37,8 +36,8 @@ impl FlowRun<'_> {
         let started = self.start(step, step_name(step, scope), place);
         let attempts = Attempts::new(self, step, scope, place, started.start.ordinal);
         let (mut last, kept, logs) = attempts.run(signal).await;
-        let value = published(&last.result.result, &last.outputs, last.error.as_ref());
-        scope.publish(&step.id, value, &last.outputs);
+        let result = std::mem::take(&mut last.result.result);
+        scope.publish(&step.id, published(result, &last.outputs, last.error.as_ref()), &last.outputs);
         let tolerated = last.status.is_failure()
             && match &step.on_error {
                 OnError::Fail => false,
@@ -56,7 +55,7 @@ impl FlowRun<'_> {
             last.status = StepStatus::Tolerated;
         }
         let end = StepEnd { status: last.status, error: last.error.clone() };
-        self.finish(&started, last, kept, logs);
+        self.finish(started, last, kept, logs);
         end
     }
 
@@ -83,11 +82,11 @@ impl FlowRun<'_> {
     /// Tells the listeners of a step that does not run.
     pub(super) fn skip(&self, step: &Step, place: Place, reason: &str) -> StepEnd {
         let start = self.step_start(step, step.id.clone(), place);
-        let mut record = StepRecord::running(&start, self.run.engine.clock.now());
+        let mut record = StepRecord::running(start, self.run.engine.clock.now());
         record.attempt = 0;
         record.status = StepStatus::Skipped;
         record.skip_reason = Some(reason.to_owned());
-        self.run.emitter.emit(RunEventKind::StepSkipped(Box::new(record)));
+        self.run.emitter.emit(RunEventKind::StepSkipped(Arc::new(record)));
         StepEnd { status: StepStatus::Skipped, error: None }
     }
 
@@ -99,7 +98,7 @@ impl FlowRun<'_> {
             if matches!(step.on_error, OnError::Continue) { StepStatus::Tolerated } else { StepStatus::Error };
         attempt.error = Some(error.clone());
         let end = StepEnd { status: attempt.status, error: Some(error) };
-        self.finish(&started, attempt, Vec::new(), Vec::new());
+        self.finish(started, attempt, Vec::new(), Vec::new());
         end
     }
 
@@ -123,21 +122,21 @@ impl FlowRun<'_> {
     }
 
     /// Tells the listeners how a step ended.
-    fn finish(&self, started: &Started, last: Attempt, kept: Vec<AttemptRecord>, logs: Vec<LogRecord>) {
+    fn finish(&self, started: Started, last: Attempt, kept: Vec<AttemptRecord>, logs: Vec<LogRecord>) {
         let masker = self.run.emitter.masker();
-        let mut record = StepRecord::running(&started.start, started.at);
+        let mut record = StepRecord::running(started.start, started.at);
         record.status = last.status;
         record.attempt = last.number;
         record.attempts = kept;
         record.duration_ms = millis(started.since.elapsed());
-        record.request = stored::message(&last.result.request, masker);
-        record.response = last.response.or_else(|| stored::message(&last.result.response, masker));
+        record.request = stored::exchange(&last.result.request, masker);
+        record.response = stored::exchange(&last.result.response, masker);
         record.assertions = last.assertions;
         record.outputs =
             last.outputs.iter().map(|(name, value)| (name.to_string(), stored::value(value, masker))).collect();
         record.logs = logs;
         record.error = last.error;
-        self.run.emitter.emit(RunEventKind::StepFinished(Box::new(record)));
+        self.run.emitter.emit(RunEventKind::StepFinished(Arc::new(record)));
     }
 }
 
@@ -159,19 +158,20 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 /// What `<id>` means in later steps: the result's own keys, then the outputs, then `error`.
-fn published(result: &Value, outputs: &IndexMap<ByteString, Value>, error: Option<&StepError>) -> Value {
+fn published(result: Value, outputs: &Entries, error: Option<&StepError>) -> Value {
     if outputs.is_empty() && error.is_none() {
-        return result.clone();
+        return result;
     }
-    let mut map = match result {
-        Value::Map(map) => Map { entries: map.entries.clone(), ignore_case: map.ignore_case },
-        _ => Map::default(),
+    let mut shared = match result {
+        Value::Map(map) => map,
+        _ => Arc::default(),
     };
+    let map = Arc::make_mut(&mut shared);
     for (name, value) in outputs {
         map.entries.entry(name.clone()).or_insert_with(|| value.clone());
     }
     if let Some(error) = error {
         map.entries.entry(ByteString::from_static("error")).or_insert_with(|| error_value(error));
     }
-    Value::Map(Arc::new(map))
+    Value::Map(shared)
 }

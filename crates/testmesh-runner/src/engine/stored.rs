@@ -1,15 +1,32 @@
 //! Values as records keep them: plain JSON, with what is too long cut.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value as Json;
 
+use crate::action::Shown;
 use crate::mask::Masker;
+use crate::record::LazyJson;
 use crate::value::Value;
 
 /// Bytes of a body, or of any one value, that a record keeps (`http-api.md`).
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
+
+/// A request or response for the record. What is made later is looked at by those who want it; where there are secrets
+/// it is made at once, so that what leaves the run is masked.
+pub(crate) fn exchange(shown: &Shown, masker: &Masker) -> Option<LazyJson> {
+    match shown {
+        Shown::Nothing => None,
+        Shown::Later(make) if masker.is_empty() => {
+            let make = Arc::clone(make);
+            Some(LazyJson::new(move || message(&make(), &Masker::default()).unwrap_or_default()))
+        }
+        shown => message(&shown.value(), masker).map(LazyJson::from),
+    }
+}
 
 /// A request or response for the record; `None` for null. A body that is too long is cut, and `truncated` and `size`
 /// (of the whole, in bytes) stand beside it.

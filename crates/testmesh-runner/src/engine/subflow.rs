@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytestring::ByteString;
 use indexmap::IndexMap;
 use testmesh_shared::error::ErrorCode;
 
@@ -12,7 +11,7 @@ use crate::engine::opening::Opening;
 use crate::engine::phases::{FlowRun, Verdict};
 use crate::flow::{Flow, parse_dotenv};
 use crate::record::ErrorKind;
-use crate::value::Value;
+use crate::value::{Entries, Value};
 
 /// Bytes of an `env_file`.
 const ENV_FILE_LIMIT: u64 = 1 << 20;
@@ -21,11 +20,7 @@ const DEEPEST: u32 = 10;
 
 impl ActionContext<'_> {
     /// Runs the flow that `reference` names. Its name, and how it ended.
-    pub(crate) async fn run_flow(
-        &self,
-        reference: &str,
-        input: IndexMap<ByteString, Value>,
-    ) -> Result<(String, Verdict), ActionError> {
+    pub(crate) async fn run_flow(&self, reference: &str, input: Entries) -> Result<(String, Verdict), ActionError> {
         let run = self.flow.run;
         let depth = self.flow.depth + 1;
         if depth > DEEPEST {

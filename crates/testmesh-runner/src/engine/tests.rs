@@ -81,7 +81,7 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    pub(super) fn steps(&self) -> &[StepRecord] {
+    pub(super) fn steps(&self) -> &[Arc<StepRecord>] {
         self.execution.steps.as_deref().unwrap_or_default()
     }
 

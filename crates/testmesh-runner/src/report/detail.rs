@@ -35,12 +35,16 @@ pub enum Side {
 
 /// The steps of a run that are not nested in others, in the order they started.
 pub fn top_level(execution: &Execution) -> impl Iterator<Item = &StepRecord> {
-    execution.steps.iter().flatten().filter(|step| step.parent.is_none())
+    records(execution).filter(|step| step.parent.is_none())
 }
 
 /// The steps nested directly in the step with this ordinal.
 pub fn children(execution: &Execution, ordinal: u32) -> impl Iterator<Item = &StepRecord> {
-    execution.steps.iter().flatten().filter(move |step| step.parent == Some(ordinal))
+    records(execution).filter(move |step| step.parent == Some(ordinal))
+}
+
+fn records(execution: &Execution) -> impl Iterator<Item = &StepRecord> {
+    execution.steps.iter().flatten().map(|step| &**step)
 }
 
 /// The step and every step nested in it, at any depth, in the order they started, each with its depth.

@@ -153,8 +153,8 @@ fn push_step(page: &mut String, entry: &ReportEntry, step: &StepRecord) {
         let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
     }
     push_assertions(page, &step.assertions);
-    push_exchange(page, "Request", step.request.as_ref());
-    push_exchange(page, "Response", step.response.as_ref());
+    push_exchange(page, "Request", step.request.as_deref());
+    push_exchange(page, "Response", step.response.as_deref());
     if !step.outputs.is_empty() {
         page.push_str("<h3>Outputs</h3>\n");
         push_names(page, step.outputs.iter());

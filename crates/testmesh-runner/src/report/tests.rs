@@ -42,7 +42,7 @@ fn execution(name: &str, status: ExecutionStatus, steps: Vec<StepRecord>) -> Rep
         trace_id: None,
         runner: None,
         definition: None,
-        steps: Some(steps),
+        steps: Some(steps.into_iter().map(Arc::new).collect()),
     };
     ReportEntry { file: Some("flows/a b.yaml".to_owned()), execution }
 }
@@ -89,7 +89,7 @@ fn failing_step(ordinal: u32) -> StepRecord {
         failed_assertion("status == 201", json!(500), json!(201)),
         failed_assertion("body == wanted", json!({"a": 1, "b": NASTY}), json!({"a": 2, "b": NASTY})),
     ];
-    failing.response = Some(json!({"status": 500, "headers": {"x": NASTY}, "body": {"html": NASTY}}));
+    failing.response = Some(json!({"status": 500, "headers": {"x": NASTY}, "body": {"html": NASTY}}).into());
     failing.logs = vec![LogRecord { time: start(), level: "info".to_owned(), message: NASTY.to_owned(), data: None }];
     failing
 }

@@ -1,6 +1,7 @@
 //! Events as they are stored: the end of a step is its ordinal, whatever else happened is the event itself.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,7 @@ pub(super) fn restore(
         return serde_json::from_str(event.get()).map_err(|error| sqlx::Error::Decode(error.into()));
     };
     let missing = || sqlx::Error::Decode(format!("step {ordinal} of event {seq} is not stored").into());
-    let record = Box::new(records.remove(&ordinal).ok_or_else(missing)?);
+    let record = Arc::new(records.remove(&ordinal).ok_or_else(missing)?);
     let kind = match end {
         End::Finished => RunEventKind::StepFinished(record),
         End::Skipped => RunEventKind::StepSkipped(record),

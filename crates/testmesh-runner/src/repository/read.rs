@@ -1,6 +1,7 @@
 //! Reads executions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -37,7 +38,8 @@ impl ExecutionRepository for Store {
             }
             execution.steps.get_or_insert_default();
         } else {
-            execution.steps = Some(self.steps(id).await.map_err(failed(operation()))?);
+            let steps = self.steps(id).await.map_err(failed(operation()))?;
+            execution.steps = Some(steps.into_iter().map(Arc::new).collect());
         }
         Ok(Some(execution))
     }

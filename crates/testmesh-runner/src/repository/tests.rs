@@ -98,7 +98,7 @@ fn step(ordinal: u32, id: &str, phase: Phase, status: StepStatus) -> StepRecord 
     };
     let mut step = StepRecord::running(&start, "2026-01-31T12:00:02Z".parse().unwrap());
     step.status = status;
-    step.response = Some(json!({"body": "x".repeat(5000), "number": 1.5e300}));
+    step.response = Some(json!({"body": "x".repeat(5000), "number": 1.5e300}).into());
     step
 }
 
@@ -128,8 +128,8 @@ fn story(id: ExecutionId) -> Vec<RunEvent> {
         RunEventKind::Started { total_steps: 2, trace_id, runner: Some("here".to_owned()) },
         RunEventKind::StepStarted(start),
         RunEventKind::Log { ordinal: 1, id: "one".to_owned(), line },
-        RunEventKind::StepFinished(Box::new(first)),
-        RunEventKind::StepSkipped(Box::new(second)),
+        RunEventKind::StepFinished(Arc::new(first)),
+        RunEventKind::StepSkipped(Arc::new(second)),
         RunEventKind::Finished { status: ExecutionStatus::Error, duration_ms: 1500, error: Some(error) },
     ];
     let whole = "2026-01-31T12:00:03Z".parse::<DateTime<Utc>>().unwrap();
@@ -248,7 +248,7 @@ async fn step_is_found_by_ordinal_and_by_id(store: Store) {
         step(3, "same", Phase::Main, StepStatus::Passed),
         step(4, "last", Phase::Teardown, StepStatus::Passed),
     ];
-    let kinds = steps.iter().map(|step| RunEventKind::StepFinished(Box::new(step.clone())));
+    let kinds = steps.iter().map(|step| RunEventKind::StepFinished(Arc::clone(step)));
     let events: Vec<_> =
         kinds.zip(2..).map(|(kind, seq)| RunEvent { seq, execution_id: execution.id, time: time(0), kind }).collect();
     tell(&store, &mut execution, &events).await;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use indexmap::IndexMap;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Map, Value};
+use super::{Entries, Map, Value};
 
 /// See [`Value::from_json`].
 pub(super) fn from_json(json: serde_json::Value) -> Value {
@@ -145,7 +144,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        let mut entries = IndexMap::new();
+        let mut entries = Entries::default();
         while let Some((key, value)) = object.next_entry::<String, Value>()? {
             entries.insert(key.into(), value);
         }

@@ -38,8 +38,7 @@ impl Auth {
     /// Reads `auth` from the configuration.
     pub(super) fn read(config: &Resolved) -> Result<Self, ActionError> {
         let Some(auth) = config.section("auth")? else { return Ok(Auth::None) };
-        let mut kinds =
-            auth.fields.iter().filter(|(_, value)| !matches!(value, Value::Null)).map(|(key, _)| key.as_str());
+        let mut kinds = auth.fields().filter(|(_, value)| !matches!(value, Value::Null)).map(|(key, _)| key);
         let (kind, more) = (kinds.next(), kinds.next());
         if more.is_some() {
             return Err(refuse("`auth` takes one kind: `basic`, `bearer`, `api_key`, `digest` or `oauth2`"));

@@ -1,5 +1,6 @@
 //! What a step asks for, read from its configuration once and checked before anything is sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use url::Url;
 use super::auth::{self, Auth};
 use super::payload::{Payload, file_error, pairs};
 use super::{Failure, HttpSession, header};
-use crate::action::ActionError;
+use crate::action::{ActionError, Shown};
 use crate::engine::{ActionContext, Resolved};
 use crate::files::Files;
 use crate::record::ErrorKind;
@@ -28,10 +29,16 @@ const DEFAULT_MAX_BODY: u64 = 10 << 20;
 const DEFAULT_MAX_REDIRECTS: usize = 10;
 /// Certificates and keys are a few kilobytes.
 const PEM_LIMIT: u64 = 1 << 20;
+/// The record of a message with a larger body is made at once: it keeps less of the body than the message has.
+pub(super) const SHOWN_LATER: usize = 64 << 10;
 /// Stands for what must not be shown.
 const HIDDEN: &str = "***";
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("testmesh/", env!("CARGO_PKG_VERSION")));
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+const GRAPHQL: HeaderValue = HeaderValue::from_static("application/graphql-response+json, application/json");
+const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
 /// How the answer's body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +55,9 @@ pub(super) enum ReadAs {
 pub(super) struct Plan {
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) headers: HeaderMap,
+    /// The URL as it may be shown.
+    pub(super) shown_url: ByteString,
+    pub(super) headers: Arc<HeaderMap>,
     pub(super) payload: Payload,
     pub(super) auth: Auth,
     /// Headers with credentials: another origin does not get them, and the record does not show them.
@@ -83,7 +92,8 @@ impl Plan {
         let mut plan = Self {
             method: read_method(&config, &payload)?,
             url,
-            headers: HeaderMap::new(),
+            shown_url: ByteString::default(),
+            headers: Arc::default(),
             auth,
             secret_headers: Vec::new(),
             connection: read_connection(&config, cx.files()).await?,
@@ -96,8 +106,9 @@ impl Plan {
             timeout: config.duration("timeout")?,
             payload,
         };
-        plan.headers = own_headers.complete(cx, &plan, config.value("graphql").is_some());
+        plan.headers = Arc::new(own_headers.complete(cx, &plan, config.value("graphql").is_some()));
         plan.apply_static_auth()?;
+        plan.shown_url = plan.display(&plan.url).into();
         Ok(plan)
     }
 
@@ -139,7 +150,7 @@ impl Plan {
 
     fn set_secret(&mut self, name: HeaderName, value: HeaderValue) {
         self.secret_headers.push(name.clone());
-        self.headers.insert(name, value);
+        Arc::make_mut(&mut self.headers).insert(name, value);
     }
 
     /// The `Cookie` header for a request to `url`. The step's own cookies go to the origin it names alone, and come
@@ -167,7 +178,7 @@ impl Plan {
 
     /// Method and URL, for messages.
     pub(super) fn target(&self) -> String {
-        format!("{} {}", self.method, self.display(&self.url))
+        format!("{} {}", self.method, self.shown_url)
     }
 
     /// A URL as it may be shown: without password, and without the API key.
@@ -185,7 +196,34 @@ impl Plan {
     }
 
     /// What is asked, for the record.
-    pub(super) fn record(&self) -> Value {
+    pub(super) fn shown(&self) -> Shown {
+        let asked = Asked {
+            method: self.method.clone(),
+            url: self.shown_url.clone(),
+            headers: Arc::clone(&self.headers),
+            secret_headers: self.secret_headers.clone(),
+            body: self.payload.present.then(|| self.payload.shown.clone()),
+            verify_tls: self.connection.tls.verify,
+        };
+        if self.payload.bytes.len() > SHOWN_LATER {
+            return Shown::Value(asked.value());
+        }
+        Shown::Later(Arc::new(move || asked.value()))
+    }
+}
+
+/// What a request's record is made of.
+struct Asked {
+    method: Method,
+    url: ByteString,
+    headers: Arc<HeaderMap>,
+    secret_headers: Vec<HeaderName>,
+    body: Option<Value>,
+    verify_tls: bool,
+}
+
+impl Asked {
+    fn value(&self) -> Value {
         let mut headers = Map { ignore_case: true, ..Map::default() };
         for name in self.headers.keys() {
             let value =
@@ -194,13 +232,11 @@ impl Plan {
         }
         let mut record = vec![
             ("method", Value::Text(self.method.as_str().into())),
-            ("url", Value::Text(self.display(&self.url).into())),
+            ("url", Value::Text(self.url.clone())),
             ("headers", Value::Map(headers.into())),
         ];
-        if self.payload.present {
-            record.push(("body", self.payload.shown.clone()));
-        }
-        if !self.connection.tls.verify {
+        record.extend(self.body.clone().map(|body| ("body", body)));
+        if !self.verify_tls {
             record.push(("verify_tls", Value::Bool(false)));
         }
         Value::map(record)
@@ -344,17 +380,16 @@ impl OwnHeaders {
 
     /// Adds what every request has, unless the step says otherwise.
     fn complete(mut self, cx: &ActionContext<'_>, plan: &Plan, graphql: bool) -> HeaderMap {
-        let accept = if graphql { "application/graphql-response+json, application/json" } else { "*/*" };
         let defaults = [
-            (USER_AGENT, Some(HeaderValue::from_static(concat!("testmesh/", env!("CARGO_PKG_VERSION"))))),
-            (ACCEPT, Some(HeaderValue::from_static(accept))),
-            (ACCEPT_ENCODING, Some(HeaderValue::from_static("gzip, deflate, br, zstd"))),
+            (USER_AGENT, Some(OUR_NAME)),
+            (ACCEPT, Some(if graphql { GRAPHQL } else { ANYTHING })),
+            (ACCEPT_ENCODING, Some(CODINGS)),
             (CONTENT_TYPE, plan.payload.content_type.clone()),
         ];
         for (name, value) in defaults {
             self.add(name, || value);
         }
-        self.add(TRACEPARENT, || HeaderValue::from_str(&cx.traceparent()).ok());
+        self.add(TRACEPARENT, || HeaderValue::try_from(cx.traceparent()).ok());
         if plan.payload.bytes.is_empty() && matches!(plan.method, Method::POST | Method::PUT | Method::PATCH) {
             // RFC 9110, section 8.6: a method that expects a body says that there is none.
             self.add(CONTENT_LENGTH, || Some(HeaderValue::from_static("0")));

@@ -1,5 +1,7 @@
 //! How a request changes when it is redirected (RFC 9110, section 15.4, as browsers do it).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST,
@@ -25,14 +27,16 @@ pub(super) fn follow(hop: &mut Hop, status: StatusCode, mut next: Url, secret_he
     if becomes_get {
         hop.method = Method::GET;
         hop.body = Bytes::new();
+        let headers = Arc::make_mut(&mut hop.headers);
         for name in BODY_HEADERS {
-            hop.headers.remove(name);
+            headers.remove(name);
         }
     }
     if next.origin() != hop.url.origin() {
         hop.trusted = false;
+        let headers = Arc::make_mut(&mut hop.headers);
         for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST].iter().chain(secret_headers) {
-            hop.headers.remove(name);
+            headers.remove(name);
         }
     }
     if next.fragment().is_none() {
@@ -56,7 +60,7 @@ mod tests {
         let mut hop = Hop {
             method: method.clone(),
             url: Url::parse("http://a.test/start#part").unwrap(),
-            headers,
+            headers: Arc::new(headers),
             body: Bytes::from_static(b"body"),
             trusted: true,
         };

@@ -1,5 +1,6 @@
 //! Makes an answer a result: headers, a body read by its content type, times.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Method, Version};
 use testmesh_shared::http::Timings;
 
-use super::plan::{Plan, ReadAs};
+use super::plan::{Plan, ReadAs, SHOWN_LATER};
 use super::{Answer, Failure};
-use crate::action::ActionResult;
+use crate::action::{ActionResult, Shown};
 use crate::record::ErrorKind;
 use crate::value::{Map, Value};
 
@@ -30,26 +31,27 @@ pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failur
     let status = Value::Int(i64::from(response.status.as_u16()));
     let headers = headers(&response.headers);
     let timings = timings(&response.timings);
-    let url = Value::Text(plan.display(&url).into());
+    let redirected = !redirects.is_empty();
+    let url = Value::Text(if redirected { plan.display(&url).into() } else { plan.shown_url.clone() });
     let version = Value::Text(ByteString::from_static(match response.version {
         Version::HTTP_2 => "2",
         Version::HTTP_10 => "1.0",
         _ => "1.1",
     }));
     let redirects = Value::list(redirects);
-    let mut record = vec![
-        ("status", status.clone()),
-        ("headers", headers.clone()),
-        ("body", body.clone()),
-        ("timings", timings.clone()),
-        ("size", Value::Int(size)),
-        ("wire_size", Value::Int(i64::try_from(response.wire_size).unwrap_or(i64::MAX))),
-        ("http_version", version.clone()),
-    ];
-    if matches!(&redirects, Value::List(list) if !list.is_empty()) {
-        record.extend([("url", url.clone()), ("redirects", redirects.clone())]);
-    }
-    let result = Value::map([
+    let got = Got {
+        message: [
+            ("status", status.clone()),
+            ("headers", headers.clone()),
+            ("body", body.clone()),
+            ("timings", timings.clone()),
+            ("size", Value::Int(size)),
+            ("wire_size", Value::Int(i64::try_from(response.wire_size).unwrap_or(i64::MAX))),
+            ("http_version", version.clone()),
+        ],
+        way: redirected.then(|| [("url", url.clone()), ("redirects", redirects.clone())]),
+    };
+    let result = Value::fields([
         ("status", status),
         ("headers", headers),
         ("body", body.clone()),
@@ -63,7 +65,24 @@ pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failur
         ("content_type", content_type.map_or(Value::Null, |text| Value::Text(text.as_ref().into()))),
         ("http_version", version),
     ]);
-    Ok(ActionResult { result, primary: Some(body), request: Value::Null, response: Value::map(record) })
+    let response = if usize::try_from(size).is_ok_and(|size| size <= SHOWN_LATER) {
+        Shown::Later(Arc::new(move || got.value()))
+    } else {
+        Shown::Value(got.value())
+    };
+    Ok(ActionResult { result, primary: Some(body), request: Shown::Nothing, response })
+}
+
+/// What an answer's record is made of.
+struct Got {
+    message: [(&'static str, Value); 7],
+    way: Option<[(&'static str, Value); 2]>,
+}
+
+impl Got {
+    fn value(&self) -> Value {
+        Value::map(self.message.iter().chain(self.way.iter().flatten()).cloned())
+    }
 }
 
 fn to_int(size: usize) -> i64 {
@@ -87,7 +106,7 @@ fn timings(timings: &Timings) -> Value {
         let micros = u32::try_from(duration.unwrap_or_default().as_micros()).unwrap_or(u32::MAX);
         Value::Float(f64::from(micros) / 1_000.0)
     };
-    Value::map([
+    Value::fields([
         ("dns", milliseconds(timings.dns)),
         ("connect", milliseconds(timings.connect)),
         ("tls", milliseconds(timings.tls)),
