@@ -1,5 +1,7 @@
 //! Reports of one set of runs in every format: well-formed, complete, escaped, and agreeing with the run's verdict.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde_json::json;

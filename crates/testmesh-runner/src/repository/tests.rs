@@ -1,6 +1,7 @@
 //! The contract of the executions' store, on every engine.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -96,7 +97,7 @@ fn step(ordinal: u32, id: &str, phase: Phase, status: StepStatus) -> StepRecord 
         iteration: None,
         line: 3,
     };
-    let mut step = StepRecord::running(&start, "2026-01-31T12:00:02Z".parse().unwrap());
+    let mut step = StepRecord::running(start, "2026-01-31T12:00:02Z".parse().unwrap());
     step.status = status;
     step.response = Some(json!({"body": "x".repeat(5000), "number": 1.5e300}).into());
     step
@@ -248,7 +249,7 @@ async fn step_is_found_by_ordinal_and_by_id(store: Store) {
         step(3, "same", Phase::Main, StepStatus::Passed),
         step(4, "last", Phase::Teardown, StepStatus::Passed),
     ];
-    let kinds = steps.iter().map(|step| RunEventKind::StepFinished(Arc::clone(step)));
+    let kinds = steps.iter().map(|step| RunEventKind::StepFinished(Arc::new(step.clone())));
     let events: Vec<_> =
         kinds.zip(2..).map(|(kind, seq)| RunEvent { seq, execution_id: execution.id, time: time(0), kind }).collect();
     tell(&store, &mut execution, &events).await;

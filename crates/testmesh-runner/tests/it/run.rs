@@ -71,7 +71,7 @@ struct Finished(Mutex<Vec<StepRecord>>);
 impl EventSink for Finished {
     fn emit(&self, event: RunEvent) {
         if let RunEventKind::StepFinished(record) = event.kind {
-            self.0.lock().push(*record);
+            self.0.lock().push(Arc::unwrap_or_clone(record));
         }
     }
 }
