@@ -1,6 +1,9 @@
 //! What the user wrote: flows, their versions, environments.
 //!
 //! Owns the schema `flows` and nothing else. Does not parse flows: the caller hands over what it needs to list them.
+//!
+//! No text may hold the character NUL, which PostgreSQL cannot keep; only the values of an environment's variables may,
+//! as they are kept as JSON.
 
 mod environment_repository;
 mod flow_repository;

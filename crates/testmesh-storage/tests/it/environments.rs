@@ -31,6 +31,7 @@ async fn variables_keep_their_order_and_types(stores: Stores) {
         ("z", json!("text")),
         ("a", json!(12_345_678_901_234_567_890_u64)),
         ("m", json!({"y": [1, 2.5, null], "b": true})),
+        ("n", json!("a\u{0}b")),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -19,6 +19,8 @@ contract! {
     pages_cover_the_list_newest_first,
     filters_narrow_the_list,
     concurrent_updates_of_one_version_have_one_winner,
+    concurrent_updates_of_any_version_all_count,
+    concurrent_creations_of_one_name_have_one_winner,
 }
 
 fn header(name: &str) -> FlowHeader {
@@ -47,7 +49,7 @@ async fn stored_text_comes_back_byte_for_byte(stores: Stores) {
         suite: Some("bank".to_owned()),
         tags: vec!["z".to_owned(), "a".to_owned()],
     };
-    let yaml = "# first\r\nname: 'Überweisung'\t\u{0}\n\n\n".to_owned();
+    let yaml = "# first\r\nname: 'Überweisung'\t\u{1}\n\n\n".to_owned();
     let flow = NewFlow { id: FlowId::generate(&SystemClock), header: header.clone(), yaml: yaml.clone() };
     let id = flow.id;
     let created = stores.flows.create(flow).await.unwrap();
@@ -200,4 +202,23 @@ async fn concurrent_updates_of_one_version_have_one_winner(stores: Stores) {
     let results = futures::future::join_all(tasks).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert_eq!(stores.flows.find(id).await.unwrap().unwrap().summary.version, 2);
+}
+
+async fn concurrent_updates_of_any_version_all_count(stores: Stores) {
+    let id = create(&stores, "login").await.summary.id;
+    let updates = (0..8).map(|number| stores.flows.update(id, header("login"), format!("text {number}"), None));
+    for result in futures::future::join_all(updates).await {
+        result.unwrap().unwrap();
+    }
+    let versions = stores.flows.versions(id).await.unwrap().unwrap();
+    assert!(versions.iter().map(|version| version.version).eq((1..=9).rev()), "{versions:?}");
+}
+
+async fn concurrent_creations_of_one_name_have_one_winner(stores: Stores) {
+    let created = (0..8).map(|_| stores.flows.create(new_flow(header("login"))));
+    let results = futures::future::join_all(created).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    for error in results.into_iter().filter_map(Result::err) {
+        assert!(matches!(&error, StorageError::NameTaken { name } if name == "login"), "{error:?}");
+    }
 }
