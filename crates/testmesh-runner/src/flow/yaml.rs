@@ -3,6 +3,8 @@
 //! The tree keeps the text of each scalar as written beside what it means, applies merge keys, copies aliased parts
 //! within a budget, and reports duplicate keys with their place. A mistake of YAML itself ends the reading: one finding.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -124,6 +126,15 @@ impl<'t> Node<'t> {
 
 /// Every document of `text` that is not empty; none when the text is not YAML.
 pub(crate) fn documents<'t>(text: &'t str, string_bytes: usize, findings: &mut Findings<'t>) -> Vec<Node<'t>> {
+    match plain::document(text, string_bytes) {
+        Some(node) if node.is_null() => Vec::new(),
+        Some(node) => vec![node],
+        None => documents_in_full(text, string_bytes, findings),
+    }
+}
+
+/// The same for any YAML, by the full parser.
+fn documents_in_full<'t>(text: &'t str, string_bytes: usize, findings: &mut Findings<'t>) -> Vec<Node<'t>> {
     let mut options = granit_parser::Options::default();
     options.set_emit_comments(false);
     options.flow_nesting_limit = MAX_DEPTH * 2;
