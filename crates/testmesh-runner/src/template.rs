@@ -157,6 +157,12 @@ fn next_special(text: &str, from: usize) -> Option<usize> {
     None
 }
 
+/// Whether a `${` or `{{` stands in the text.
+pub(crate) fn may_refer(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr2_iter(b'$', b'{', bytes).any(|at| bytes.get(at + 1) == Some(&b'{'))
+}
+
 /// One past the closing braces of the reference at `at`, or the end of the text.
 fn after_reference(text: &str, at: usize) -> usize {
     let close = if text[at..].starts_with("{{") { "}}" } else { "}" };

@@ -27,11 +27,35 @@ pub(super) enum Lexeme<'s> {
     End,
 }
 
-/// Longest first, so that `==` is not two `=`.
-const SYMBOLS: &[&str] = &[
-    "===", "!==", "==", "!=", "<=", ">=", "&&", "||", "??", "${", "{{", "=", "<", ">", "!", "+", "-", "*", "/", "%",
-    "?", ":", ",", ".", "(", ")", "[", "]", "{", "}", "#", "$",
-];
+/// The symbols that begin with `first`, longest first, so that `==` is not two `=`.
+fn symbols(first: u8) -> &'static [&'static str] {
+    match first {
+        b'=' => &["===", "==", "="],
+        b'!' => &["!==", "!=", "!"],
+        b'<' => &["<=", "<"],
+        b'>' => &[">=", ">"],
+        b'&' => &["&&"],
+        b'|' => &["||"],
+        b'?' => &["??", "?"],
+        b'$' => &["${", "$"],
+        b'{' => &["{{", "{"],
+        b'+' => &["+"],
+        b'-' => &["-"],
+        b'*' => &["*"],
+        b'/' => &["/"],
+        b'%' => &["%"],
+        b':' => &[":"],
+        b',' => &[","],
+        b'.' => &["."],
+        b'(' => &["("],
+        b')' => &[")"],
+        b'[' => &["["],
+        b']' => &["]"],
+        b'}' => &["}"],
+        b'#' => &["#"],
+        _ => &[],
+    }
+}
 
 /// Reads tokens from a place in a text.
 #[derive(Debug, Clone)]
@@ -48,7 +72,12 @@ impl<'s> Lexer<'s> {
 
     /// Passes over white space.
     pub(super) fn skip_space(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
+        let rest = self.rest();
+        // Most tokens have no space before them, or one.
+        if rest.as_bytes().first().is_some_and(|byte| byte.is_ascii_graphic()) {
+            return;
+        }
+        self.at += rest.len() - rest.trim_start().len();
     }
 
     /// The next token; [`Lexeme::End`] again and again at the end.
@@ -88,7 +117,7 @@ fn symbol(rest: &str) -> Option<(Lexeme<'static>, usize)> {
     {
         return Some((Lexeme::Symbol("?."), 2));
     }
-    let found = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol))?;
+    let found = symbols(*rest.as_bytes().first()?).iter().find(|symbol| rest.starts_with(**symbol))?;
     Some((Lexeme::Symbol(found), found.len()))
 }
 

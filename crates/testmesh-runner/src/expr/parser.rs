@@ -359,7 +359,16 @@ impl<'s> Parser<'s> {
     }
 
     fn prefix(&mut self) -> Parse<Node> {
-        let start = self.peek().start;
+        let first = self.peek();
+        let start = first.start;
+        let is_operand = match first.lexeme {
+            Lexeme::Word(word) => word != "not",
+            Lexeme::Number(_) | Lexeme::Quote(_) => true,
+            Lexeme::Symbol(_) | Lexeme::Unknown(_) | Lexeme::End => false,
+        };
+        if is_operand {
+            return self.postfix();
+        }
         if self.eat_word("not") {
             let inner = self.deeper(|parser| parser.binary(COMPARISON))?;
             return self.node(Kind::Not(Box::new(inner)), start);

@@ -64,9 +64,7 @@ pub(super) fn constant(node: &Node) -> Option<bool> {
 
 /// The truth of an expression without references.
 fn evaluated(node: &Node) -> Option<bool> {
-    let mut references = Vec::new();
-    collect(node, false, &mut references);
-    if !references.is_empty() || is_volatile(node) {
+    if refers(node) || is_volatile(node) {
         return None;
     }
     let nothing = Nothing(Builtins::new(
@@ -80,6 +78,18 @@ fn evaluated(node: &Node) -> Option<bool> {
         Ok(Value::Null) => Some(false),
         _ => None,
     }
+}
+
+/// Whether [`collect`] finds a name.
+fn refers(node: &Node) -> bool {
+    let mut found = match &node.kind {
+        Kind::Path(path) => matches!(path.root, Root::Name(_) | Root::Dollar),
+        _ => false,
+    };
+    if !found {
+        node.kind.each_child(&mut |child| found = found || refers(child));
+    }
+    found
 }
 
 /// Whether it may give another value next time, or looks outside of the flow.

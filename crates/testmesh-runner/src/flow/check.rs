@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use super::ParseOptions;
 use super::facts::{Definer, Definition, Fact, Names, Use};
 use super::findings::Findings;
@@ -38,28 +40,14 @@ impl Known {
 }
 
 /// Reports what is wrong with the references.
-pub(crate) fn references(facts: &[Fact], known: &Known, options: &ParseOptions, findings: &mut Findings<'_>) {
-    let mut later: HashMap<&str, Vec<&Definition>> = HashMap::new();
-    for fact in facts {
-        if let Fact::Define(definition) = fact {
-            later.entry(&definition.name).or_default().push(definition);
-        }
-    }
+pub(crate) fn references<'t>(facts: &[Fact<'t>], known: &Known, options: &ParseOptions, findings: &mut Findings<'t>) {
     let mut check = Check {
+        facts,
         known,
         options,
-        everywhere: known
-            .env
-            .iter()
-            .chain(&known.inputs)
-            .chain(&known.rows)
-            .chain(&options.known_names)
-            .map(String::as_str)
-            .chain(Builtins::names().iter().copied())
-            .chain(ROOTS.iter().copied())
-            .collect(),
-        later,
-        defined: HashMap::new(),
+        own: known.env.iter().chain(&known.inputs).chain(&known.rows).map(String::as_str).collect(),
+        later: None,
+        defined: HashMap::default(),
         frames: Vec::new(),
         findings,
     };
@@ -75,20 +63,25 @@ pub(crate) fn references(facts: &[Fact], known: &Known, options: &ParseOptions, 
     }
 }
 
+/// Every definition of each name, in the order of the flow.
+type Definitions<'c, 't> = HashMap<&'c str, Vec<&'c Definition<'t>>, RandomState>;
+
 struct Check<'c, 'f, 't> {
+    facts: &'c [Fact<'t>],
     known: &'c Known,
     options: &'c ParseOptions,
-    everywhere: HashSet<&'c str>,
-    /// Every definition of a name, early or late.
-    later: HashMap<&'c str, Vec<&'c Definition>>,
+    /// Names of `env`, inputs and columns.
+    own: HashSet<&'c str, RandomState>,
+    /// Every definition of a name, early or late; made when the first name is unknown.
+    later: Option<Definitions<'c, 't>>,
     /// What is defined so far; of a step, what its result holds.
-    defined: HashMap<&'c str, Option<&'c Names>>,
-    frames: Vec<&'c Names>,
+    defined: HashMap<&'c str, Option<&'c Names<'t>>, RandomState>,
+    frames: Vec<&'c Names<'t>>,
     findings: &'f mut Findings<'t>,
 }
 
-impl<'c> Check<'c, '_, '_> {
-    fn define(&mut self, definition: &'c Definition) {
+impl<'c, 't> Check<'c, '_, 't> {
+    fn define(&mut self, definition: &'c Definition<'t>) {
         let keys = match &definition.by {
             Definer::Step(keys) => Some(keys),
             Definer::Output { .. } => None,
@@ -107,16 +100,36 @@ impl<'c> Check<'c, '_, '_> {
             }
             return;
         }
-        if self.everywhere.contains(name) {
+        if self.is_everywhere(name) {
             self.check_root(used);
             return;
         }
-        if let Some(definitions) = self.later.get(name) {
-            let definition = definitions[0];
+        if let Some(definition) = self.later().get(name).map(|definitions| definitions[0]) {
             self.too_early(used, definition);
             return;
         }
         self.unknown(used, name);
+    }
+
+    /// Whether the name is known in the whole flow, whatever its steps define.
+    fn is_everywhere(&self, name: &str) -> bool {
+        self.own.contains(name)
+            || ROOTS.contains(&name)
+            || Builtins::names().contains(&name)
+            || self.options.known_names.iter().any(|known| known == name)
+    }
+
+    fn later(&mut self) -> &Definitions<'c, 't> {
+        let facts = self.facts;
+        self.later.get_or_insert_with(|| {
+            let mut later = Definitions::default();
+            for fact in facts {
+                if let Fact::Define(definition) = fact {
+                    later.entry(&definition.name).or_default().push(definition);
+                }
+            }
+            later
+        })
     }
 
     /// `steps.<id>` and `input.<name>` name what must be there.
@@ -131,8 +144,8 @@ impl<'c> Check<'c, '_, '_> {
                     }
                     return;
                 }
-                if let Some(definition) = self.later.get(key).and_then(|all| all.iter().find(|d| is_step(d))) {
-                    let definition = *definition;
+                let definition = self.later().get(key).and_then(|all| all.iter().copied().find(|d| is_step(d)));
+                if let Some(definition) = definition {
                     self.too_early(used, definition);
                     return;
                 }
@@ -149,18 +162,18 @@ impl<'c> Check<'c, '_, '_> {
     }
 
     /// A key of a step's result that is probably misspelt.
-    fn check_key(&mut self, used: &Use, keys: &Names, key: &str) {
+    fn check_key(&mut self, used: &Use, keys: &Names<'_>, key: &str) {
         if keys.may_have(key) {
             return;
         }
-        let near = suggest::near(key, keys.names.iter().map(String::as_str));
+        let near = suggest::near(key, keys.each());
         if !near.is_empty() {
             let message = format!("`{}` has no output or result key `{key}`", used.root);
             self.report_error(used, message, &near);
         }
     }
 
-    fn too_early(&mut self, used: &Use, definition: &Definition) {
+    fn too_early(&mut self, used: &Use, definition: &Definition<'_>) {
         let message = format!("`{}` is used before it is defined", written(used));
         let line = definition.line;
         let help = match &definition.by {
@@ -192,10 +205,12 @@ impl<'c> Check<'c, '_, '_> {
     }
 
     /// Names that were probably meant: those known here or defined anywhere in the flow, at most two edits away.
-    fn near(&self, name: &str) -> Vec<&'c str> {
-        let framed = self.frames.iter().flat_map(|frame| frame.names.iter().map(String::as_str));
-        let own = self.options.known_names.iter().map(String::as_str);
-        let candidates = self.later.keys().copied().chain(self.everywhere.iter().copied()).chain(framed).chain(own);
+    fn near(&mut self, name: &str) -> Vec<&'c str> {
+        let defined: Vec<&'c str> = self.later().keys().copied().collect();
+        let framed = self.frames.iter().copied().flat_map(Names::each);
+        let given = self.options.known_names.iter().map(String::as_str);
+        let fixed = Builtins::names().iter().chain(ROOTS).copied();
+        let candidates = defined.into_iter().chain(self.own.iter().copied()).chain(fixed).chain(framed).chain(given);
         let mut near = suggest::near(name, candidates);
         near.retain(|candidate| strsim::osa_distance(name, candidate) <= 2);
         near
@@ -206,7 +221,7 @@ impl<'c> Check<'c, '_, '_> {
     }
 }
 
-fn is_step(definition: &Definition) -> bool {
+fn is_step(definition: &Definition<'_>) -> bool {
     matches!(definition.by, Definer::Step(_))
 }
 

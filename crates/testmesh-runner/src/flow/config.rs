@@ -1,5 +1,7 @@
 //! Checks a step's `config` against its action's description and compiles it, whatever the action is.
 
+use std::borrow::Cow;
+
 use super::facts::{Fact, Names};
 use super::kinds;
 use super::reader::{Decoder, Section, key_help, place};
@@ -13,6 +15,8 @@ use crate::value::Value;
 
 /// Keys that belong beside `config`, not into it.
 const STEP_ONLY: &[&str] = &["retry", "poll"];
+/// What a loop's turn is called when the configuration does not say otherwise.
+const LOOP_NAMES: &[&str] = &["item", "index", "iteration", "attempt"];
 
 impl<'t> Decoder<'t, '_> {
     /// Compiles `config`. What is missing is reported at `action`.
@@ -48,10 +52,12 @@ impl<'t> Decoder<'t, '_> {
             Some(Kind::Expression | Kind::Assertions) if spec.name != "condition" => 2,
             _ => 0,
         };
+        let kinds: Vec<Option<Kind>> =
+            matched.iter().map(|(entry, field)| field.map(|field| kinds::pick(field.kind, &entry.value))).collect();
         let mut fields: Vec<Option<(String, ConfigField)>> = matched.iter().map(|_| None).collect();
         for pass in 0..=2 {
-            for (slot, (entry, field)) in fields.iter_mut().zip(matched) {
-                let kind = field.map(|field| kinds::pick(field.kind, &entry.value));
+            for (slot, ((entry, field), kind)) in fields.iter_mut().zip(matched.iter().zip(&kinds)) {
+                let kind = *kind;
                 if order(kind) != pass {
                     continue;
                 }
@@ -92,7 +98,7 @@ impl<'t> Decoder<'t, '_> {
         open: bool,
         section: &Section<'n, 't>,
     ) -> Vec<(&'n Entry<'t>, Option<&'static Field>)> {
-        let mut matched: Vec<(&Entry<'t>, Option<&'static Field>)> = Vec::new();
+        let mut matched: Vec<(&Entry<'t>, Option<&'static Field>)> = Vec::with_capacity(section.entries.len());
         for entry in section.entries {
             let field = fields.iter().find(|field| field.name == entry.key || field.aliases.contains(&&*entry.key));
             match field {
@@ -131,9 +137,7 @@ impl<'t> Decoder<'t, '_> {
 
     fn missing(&mut self, fields: &'static [Field], section: &Section<'_, 't>, at: Option<Span>, owner: &str) {
         for field in fields.iter().filter(|field| field.required) {
-            let mut spellings = vec![field.name];
-            spellings.extend(field.aliases);
-            let there = section.any(&spellings);
+            let there = section.entry(field.name).or_else(|| section.any(field.aliases));
             if there.is_some_and(|entry| !entry.value.is_null() || matches!(field.kind, Kind::Any)) {
                 continue;
             }
@@ -203,23 +207,20 @@ impl<'t> Decoder<'t, '_> {
     /// Nested steps, which see the loop's variables.
     pub(super) fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
         self.depth += 1;
-        let names = Names { names: Self::loop_names(section), open: false };
+        let names = Names { names: Self::loop_names(section), fixed: LOOP_NAMES, ..Names::default() };
         let steps = self.with_names(names, |d| d.steps(entry, Some(id)));
         self.depth -= 1;
         steps
     }
 
-    /// What a loop's turn is called, by default and as the configuration says.
-    fn loop_names(section: &Section<'_, 't>) -> Vec<String> {
-        let mut names = ["item", "index", "iteration", "attempt"].map(str::to_owned).to_vec();
-        for key in ["item_name", "item_var", "var", "as", "index_name", "index_var"] {
-            names.extend(section.entry(key).and_then(|entry| entry.value.text()).map(str::to_owned));
-        }
-        names
+    /// What the configuration calls a loop's turn.
+    fn loop_names(section: &Section<'_, 't>) -> Vec<Cow<'t, str>> {
+        let keys = ["item_name", "item_var", "var", "as", "index_name", "index_var"];
+        keys.iter().filter_map(|key| section.entry(key)?.value.named()).collect()
     }
 
     /// Does something while more names are known.
-    fn with_names<T>(&mut self, names: Names, act: impl FnOnce(&mut Self) -> T) -> T {
+    fn with_names<T>(&mut self, names: Names<'t>, act: impl FnOnce(&mut Self) -> T) -> T {
         self.facts.push(Fact::Open(names));
         let outcome = act(self);
         self.facts.push(Fact::Close);
@@ -227,20 +228,19 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// What an expression in the configuration sees: the outcome of what the action did.
-    fn outcome(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names {
+    fn outcome(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names<'t> {
         let mut names = Self::loop_names(section);
-        names.extend(super::step::RESULT_ROOTS.iter().map(|name| (*name).to_owned()));
-        names.extend(spec.result.iter().map(|field| field.name.to_owned()));
-        Names { names, open: spec.open_result }
+        names.extend(LOOP_NAMES.iter().map(|name| Cow::Borrowed(*name)));
+        Names { names, fixed: super::step::RESULT_ROOTS, result: spec.result, open: spec.open_result }
     }
 
     /// What assertions in the configuration see: the keys of `data`, which may be any when it is a reference.
-    fn asserted(section: &Section<'_, 't>, spec: &'static ActionSpec) -> Names {
+    fn asserted(section: &Section<'_, 't>, spec: &'static ActionSpec) -> Names<'t> {
         let mut names = Self::outcome(spec, section);
         let data = section.any(&["data", "input", "source"]);
         names.open = data.is_some_and(|data| data.value.entries().is_none());
         if let Some(entries) = data.and_then(|data| data.value.entries()) {
-            names.names.extend(entries.iter().map(|entry| entry.key.to_string()));
+            names.names.extend(entries.iter().map(|entry| entry.key.clone()));
         }
         names
     }
@@ -255,6 +255,6 @@ impl<'t> Decoder<'t, '_> {
         self.secrets_in(entry.value.entries().unwrap_or_default());
         // A mock's templates are resolved when a request arrives, and of an unknown action nothing is known.
         let lazy = action.starts_with("mock_server") || !super::step::planned(action);
-        self.with_names(Names { names: Vec::new(), open: lazy }, |d| d.tree(&entry.value));
+        self.with_names(Names { open: lazy, ..Names::default() }, |d| d.tree(&entry.value));
     }
 }

@@ -259,7 +259,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     fn phase(&mut self, section: &Section<'_, 't>, name: &'static str) -> Vec<Step> {
-        self.phase = Phase { name, ids: std::collections::HashMap::new() };
+        self.phase = Phase { name, ..Phase::default() };
         let Some(entry) = section.entry(name) else { return Vec::new() };
         let steps = self.steps(entry, None);
         if name == "steps" && steps.is_empty() && Self::items(entry).is_empty() {

@@ -19,9 +19,7 @@ pub(crate) struct Mismatch {
 
 /// Whether the text has a reference in it.
 pub(crate) fn is_reference(node: &Node<'_>) -> bool {
-    node.scalar().is_some_and(|scalar| {
-        scalar.literal == Literal::Text && (scalar.text.contains("${") || scalar.text.contains("{{"))
-    })
+    node.scalar().is_some_and(|scalar| scalar.literal == Literal::Text && crate::template::may_refer(&scalar.text))
 }
 
 /// Of several kinds the one that fits, or the first of the same shape, or the first.

@@ -4,7 +4,7 @@ use super::reader::{Decoder, Section};
 use super::step::Known;
 use super::yaml::{Entry, Node, NodeKind};
 use crate::diagnostic::Code;
-use crate::template::Template;
+use crate::template::{Template, may_refer};
 
 /// Keys whose values are secrets.
 const SECRET_KEYS: &[&str] =
@@ -47,9 +47,10 @@ impl<'t> Decoder<'t, '_> {
 
     /// Reports a value that looks like a secret.
     pub(crate) fn secret(&mut self, key: &str, node: &Node<'t>) {
-        let Some(text) = node.text().filter(|text| !text.contains("${") && !text.contains("{{")) else { return };
+        // Shorter than every token, and than what looks random.
+        let Some(text) = node.text().filter(|text| text.len() >= 20 && !may_refer(text)) else { return };
         let value = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("Basic ")).unwrap_or(text).trim();
-        if known_token(value) || (secret_key(key) && random(value)) {
+        if known_token(value) || (random(value) && secret_key(key)) {
             let message = format!("the value of `{key}` looks like a secret written into the file");
             let help = "keep it in an environment and write `${secrets.NAME}`, or `${NAME}` with `env_file`".to_owned();
             self.findings.warning(Code::SecretInFile, node.span, message).help(help);

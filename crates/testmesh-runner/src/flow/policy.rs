@@ -119,7 +119,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     fn handler(&mut self, entry: &Entry<'t>, id: &str) -> Vec<Step> {
-        self.facts.push(Fact::Open(Names { names: vec!["error".to_owned()], open: false }));
+        self.facts.push(Fact::Open(Names { fixed: &["error"], ..Names::default() }));
         self.depth += 1;
         let steps = self.steps(entry, Some(&format!("{id}_on_error")));
         self.depth -= 1;

@@ -1,5 +1,7 @@
 //! Reads keys and typed values from the tree; each mistake becomes a finding and the reading goes on.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::ParseOptions;
@@ -20,22 +22,22 @@ pub(crate) struct Decoder<'t, 'f> {
     /// Limits and known names.
     pub(crate) options: &'f ParseOptions,
     /// What is defined and used, in the order in which the flow would run.
-    pub(crate) facts: Vec<Fact>,
+    pub(crate) facts: Vec<Fact<'t>>,
     /// How many steps there are so far.
     pub(crate) n_steps: usize,
     /// How deep the step at hand is nested.
     pub(crate) depth: usize,
     /// The phase at hand.
-    pub(crate) phase: Phase,
+    pub(crate) phase: Phase<'t>,
 }
 
 /// The phase being decoded, and the ids it has used.
 #[derive(Debug, Default)]
-pub(crate) struct Phase {
+pub(crate) struct Phase<'t> {
     /// `setup`, `steps` or `teardown`.
     pub(crate) name: &'static str,
     /// Each id with the line of its step.
-    pub(crate) ids: std::collections::HashMap<String, u32>,
+    pub(crate) ids: HashMap<Cow<'t, str>, u32, foldhash::fast::RandomState>,
 }
 
 /// A map of the file: its entries and how to call it in messages.

@@ -1,5 +1,7 @@
 //! Decodes steps: ids, action, outputs, and what is known to the steps after them.
 
+use std::borrow::Cow;
+
 use super::facts::{Definer, Definition, Fact, Names};
 use super::reader::{Decoder, Section, place};
 use super::source::Span;
@@ -55,10 +57,11 @@ impl<'t> Decoder<'t, '_> {
             self.findings.error(Code::LimitExceeded, entry.key_span, message).help(help);
             return Vec::new();
         }
-        let mut steps = Vec::new();
-        for (index, item) in Self::items(entry).iter().enumerate() {
-            let fallback = format!("{}_{}", parent.unwrap_or(self.phase.name), index + 1);
-            steps.extend(self.step(item, fallback));
+        let items = Self::items(entry);
+        let mut steps = Vec::with_capacity(items.len().min(self.options.limits.steps));
+        for (index, item) in items.iter().enumerate() {
+            let phase = self.phase.name;
+            steps.extend(self.step(item, &|| format!("{}_{}", parent.unwrap_or(phase), index + 1)));
             self.n_steps += 1;
             if self.n_steps == self.options.limits.steps + 1 {
                 let message = format!("the flow has more than {} steps", self.options.limits.steps);
@@ -72,7 +75,7 @@ impl<'t> Decoder<'t, '_> {
         steps
     }
 
-    fn step(&mut self, node: &Node<'t>, fallback: String) -> Option<Step> {
+    fn step(&mut self, node: &Node<'t>, fallback: &dyn Fn() -> String) -> Option<Step> {
         let Some(entries) = node.entries() else {
             let help = "write `- action: …` with its `config` below".to_owned();
             self.findings
@@ -89,7 +92,7 @@ impl<'t> Decoder<'t, '_> {
         let description = self.text(&section, "description");
         let when = section.set("when").and_then(|entry| self.expression_of(entry));
         let config = self.step_config(&section, known, &id);
-        let own = self.define(&section, known, &id, line);
+        let own = self.define(&section, known, id.clone(), line);
         self.facts.push(Fact::Open(own));
         let assert = self.assertions(section.entry("assert"));
         let assert_any = self.assertions(section.entry("assert_any"));
@@ -104,7 +107,7 @@ impl<'t> Decoder<'t, '_> {
         let disabled = self.boolean(&section, "disabled").unwrap_or(false);
         let Known::Here(spec) = known else { return None };
         Some(Step {
-            id,
+            id: id.into_owned(),
             action: spec.name,
             name,
             description,
@@ -123,16 +126,20 @@ impl<'t> Decoder<'t, '_> {
         })
     }
 
-    fn step_id(&mut self, section: &Section<'_, 't>, fallback: String, line: u32) -> String {
+    fn step_id(&mut self, section: &Section<'_, 't>, fallback: &dyn Fn() -> String, line: u32) -> Cow<'t, str> {
         let Some(entry) = section.set("id") else {
-            let mut id = fallback;
-            while self.phase.ids.contains_key(&id) {
+            let mut id = fallback();
+            while self.phase.ids.contains_key(&*id) {
                 id.push('_');
             }
+            let id: Cow<'t, str> = Cow::Owned(id);
             self.phase.ids.insert(id.clone(), line);
             return id;
         };
-        let Some(id) = self.text(section, "id") else { return fallback };
+        let Some(id) = entry.value.named() else {
+            self.wrong_type(entry, "text").help(None);
+            return Cow::Owned(fallback());
+        };
         let shaped = id.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
             && id.chars().all(|next| next.is_ascii_alphanumeric() || next == '_' || next == '-');
         if !shaped {
@@ -217,28 +224,20 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Makes the step's id and outputs known to what follows, and gives the names that its own assertions see.
-    fn define(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: &str, line: u32) -> Names {
-        let outputs: Vec<String> = section
-            .entry("output")
-            .and_then(|entry| entry.value.entries())
-            .map(|entries| entries.iter().map(|entry| entry.key.to_string()).collect())
-            .unwrap_or_default();
-        let mut keys = Names { names: outputs.clone(), open: true };
-        let mut own = Names { names: RESULT_ROOTS.iter().map(|name| (*name).to_owned()).collect(), open: true };
-        if let Known::Here(spec) = known {
-            keys.open = spec.open_result;
-            own.open = spec.open_result;
-            let results = spec.result.iter().map(|field| field.name.to_owned());
-            keys.names.extend(results.clone());
-            own.names.extend(results);
+    fn define(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: Cow<'t, str>, line: u32) -> Names<'t> {
+        let (open, result) = match known {
+            Known::Here(spec) => (spec.open_result, spec.result),
+            Known::Not(_) => (true, &[][..]),
+        };
+        let outputs = section.entry("output").and_then(|entry| entry.value.entries()).unwrap_or_default();
+        let names = outputs.iter().map(|entry| entry.key.clone()).collect();
+        let keys = Names { names, fixed: RESULT_ROOTS, result, open };
+        self.facts.push(Fact::Define(Definition { name: id.clone(), line, by: Definer::Step(keys) }));
+        for output in outputs {
+            let by = Definer::Output { step: id.clone() };
+            self.facts.push(Fact::Define(Definition { name: output.key.clone(), line, by }));
         }
-        keys.names.extend(RESULT_ROOTS.iter().map(|name| (*name).to_owned()));
-        self.facts.push(Fact::Define(Definition { name: id.to_owned(), line, by: Definer::Step(keys) }));
-        for name in outputs {
-            let by = Definer::Output { step: id.to_owned() };
-            self.facts.push(Fact::Define(Definition { name, line, by }));
-        }
-        own
+        Names { names: Vec::new(), fixed: RESULT_ROOTS, result, open }
     }
 
     fn outputs(&mut self, section: &Section<'_, 't>) -> Vec<Output> {
@@ -265,7 +264,7 @@ impl<'t> Decoder<'t, '_> {
     pub(crate) fn output_source(&mut self, node: &Node<'t>) -> Option<OutputSource> {
         match node.scalar() {
             Some(scalar) if scalar.literal == super::scalar::Literal::Text => {
-                if scalar.text.contains("${") || scalar.text.contains("{{") {
+                if crate::template::may_refer(&scalar.text) {
                     return Some(OutputSource::Tree(self.tree(node)));
                 }
                 self.path(node).map(OutputSource::Path)

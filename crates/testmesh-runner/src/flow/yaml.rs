@@ -91,6 +91,11 @@ impl<'t> Node<'t> {
         self.scalar().filter(|scalar| scalar.literal != Literal::Null).map(|scalar| &*scalar.text)
     }
 
+    /// The same as a name that lives as long as the file's text.
+    pub(crate) fn named(&self) -> Option<Cow<'t, str>> {
+        self.scalar().filter(|scalar| scalar.literal != Literal::Null).map(|scalar| scalar.text.clone())
+    }
+
     /// The entries, if it is a map.
     pub(crate) fn entries(&self) -> Option<&[Entry<'t>]> {
         match &self.kind {
