@@ -5,6 +5,8 @@ mod bench;
 mod boundaries;
 mod finding;
 mod schemas;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "stopping and stalling servers is for the drill"))]
+mod services;
 mod suite;
 mod workspace;
 

@@ -2,6 +2,7 @@
 
 mod api;
 mod book;
+mod databases;
 pub(crate) mod reference;
 mod server;
 mod units;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use self::databases::Databases;
 use crate::workspace::{self, Failure};
 
 /// A part of the suite.
@@ -43,6 +45,8 @@ struct Setting<'a> {
     root: &'a Path,
     /// Cargo's target folder.
     target: PathBuf,
+    /// The servers that the tests work with.
+    databases: Databases,
 }
 
 impl Setting<'_> {
@@ -56,8 +60,12 @@ impl Setting<'_> {
 pub(crate) fn run(root: &Path, only: &[Part], out: &mut dyn Write) -> Result<bool, Failure> {
     let parts: Vec<Part> =
         Part::value_variants().iter().copied().filter(|part| only.is_empty() || only.contains(part)).collect();
-    let setting = Setting { root, target: workspace::target(root)? };
+    let mut setting = Setting { root, target: workspace::target(root)?, databases: Databases::default() };
     build(&setting, &parts, out)?;
+    if parts.contains(&Part::Unit) {
+        writeln!(out, "\n== servers")?;
+        setting.databases = Databases::start(out)?;
+    }
     let mut results = Vec::new();
     for part in parts {
         writeln!(out, "\n== {}", name(part))?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Setting;
+use super::databases::Databases;
 use crate::workspace::{self, Failure};
 
 const FOLDER: &str = "docs/src/reference";
@@ -18,7 +19,7 @@ type Page = (PathBuf, String);
 
 /// Writes the pages as the command line prints them.
 pub(crate) fn write(root: &Path, out: &mut dyn Write) -> Result<bool, Failure> {
-    let setting = Setting { root, target: workspace::target(root)? };
+    let setting = Setting { root, target: workspace::target(root)?, databases: Databases::default() };
     let built = Command::new("cargo").current_dir(root).args(["build", "-p", "testmesh", "--locked"]).status()?;
     if !built.success() {
         return Err("the command line does not build".into());

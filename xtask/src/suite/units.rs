@@ -15,11 +15,10 @@ struct Counts {
 }
 
 pub(super) fn run(setting: &Setting<'_>, out: &mut dyn Write) -> Result<Outcome, Failure> {
-    let mut child = Command::new("cargo")
-        .current_dir(setting.root)
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(setting.root).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    setting.databases.tell(&mut cargo);
+    let mut child = cargo.stdout(Stdio::piped()).spawn()?;
     let mut counts = Counts::default();
     let output = child.stdout.take().ok_or("`cargo test` has no output")?;
     for line in BufReader::new(output).lines() {
@@ -29,7 +28,11 @@ pub(super) fn run(setting: &Setting<'_>, out: &mut dyn Write) -> Result<Outcome,
     }
     let status = child.wait()?;
     let Counts { passed, failed, ignored } = counts;
-    let text = format!("{passed} tests passed, {failed} failed, {ignored} ignored");
+    let mut text = format!("{passed} tests passed, {failed} failed, {ignored} ignored");
+    for missing in &setting.databases.missing {
+        text.push_str("; left out: ");
+        text.push_str(missing);
+    }
     Ok(if status.success() && failed == 0 { Outcome::Passed(text) } else { Outcome::Failed(text) })
 }
 
