@@ -4,10 +4,14 @@
 //! Delivery is at least once and unordered; nothing may depend on more. What was read and not acknowledged within
 //! [`RECLAIM_AFTER`] is given to another consumer of the group.
 
+mod memory;
+
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+pub use memory::MemoryStream;
 
 /// How long a consumer may keep an entry without acknowledging it.
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(30);
@@ -52,4 +56,8 @@ pub trait Stream: Send + Sync + fmt::Debug {
     async fn acknowledge(&self, topic: Topic, ids: &[String]) -> Result<(), StreamError>;
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), StreamError>;
+    /// What somebody who looks after it should know although it works: that it makes do without its server.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
