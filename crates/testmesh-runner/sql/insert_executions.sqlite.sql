@@ -4,7 +4,7 @@ insert into executions.executions (
 )
 select unhex(value ->> 'id', '-'), unhex(value ->> 'flow_id', '-'), value ->> 'flow_name', value ->> 'flow_version',
        unhex(value ->> 'definition_hash'), value ->> 'status', value ->> 'trigger', unhex(value ->> 'schedule_id', '-'),
-       unhex(value ->> 'job_id', '-'), value ->> 'environment', value -> 'variables', value ->> 'queued_at',
+       unhex(value ->> 'job_id', '-'), value ->> 'environment', value ->> 'variables', value ->> 'queued_at',
        value ->> 'started_at', value ->> 'total_steps', 0, 0, 0, value ->> 'trace_id', value ->> 'options'
 from json_each($1)
 where true

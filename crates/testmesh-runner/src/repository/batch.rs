@@ -1,7 +1,13 @@
-//! What one transaction of the writer stores: rows for `json_each`, one statement per table.
+//! What one transaction of the writer stores: rows of a JSON list, one statement per table.
+//!
+//! PostgreSQL refuses a whole list when there is a `\u0000` anywhere in it, and keeps none in a text. So JSON inside a row
+//! travels as a text, where it is escaped twice, and a plain text has its NULs replaced.
+
+use std::borrow::Cow;
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use testmesh_shared::db::Stamp;
@@ -36,6 +42,7 @@ pub(crate) struct KeyRow {
 pub(crate) struct InsertRow {
     pub(crate) id: ExecutionId,
     flow_id: Option<Uuid>,
+    #[serde(serialize_with = "plain")]
     flow_name: String,
     flow_version: Option<u32>,
     definition_hash: String,
@@ -43,7 +50,9 @@ pub(crate) struct InsertRow {
     trigger: Trigger,
     schedule_id: Option<Uuid>,
     job_id: Option<Uuid>,
+    #[serde(serialize_with = "optional_plain")]
     environment: Option<String>,
+    #[serde(serialize_with = "as_text")]
     variables: IndexMap<String, serde_json::Value>,
     queued_at: Stamp,
     started_at: Option<Stamp>,
@@ -66,9 +75,11 @@ pub(crate) struct StartRow {
 pub(crate) struct StepRow {
     pub(crate) execution_id: ExecutionId,
     pub(crate) ordinal: u32,
+    #[serde(serialize_with = "plain")]
     pub(crate) step_id: String,
     pub(crate) phase: Phase,
     pub(crate) status: StepStatus,
+    #[serde(serialize_with = "as_text")]
     pub(crate) record: Box<RawValue>,
 }
 
@@ -78,6 +89,7 @@ pub(crate) struct EventsRow {
     pub(crate) execution_id: ExecutionId,
     pub(crate) seq_from: u64,
     pub(crate) seq_to: u64,
+    #[serde(serialize_with = "as_text")]
     pub(crate) events: Vec<Box<RawValue>>,
 }
 
@@ -94,8 +106,10 @@ pub(crate) struct FinishRow {
     failed_steps: u32,
     skipped_steps: u32,
     error_code: Option<ErrorCode>,
+    #[serde(serialize_with = "optional_plain")]
     error_message: Option<String>,
     trace_id: Option<String>,
+    #[serde(serialize_with = "optional_plain")]
     runner: Option<String>,
 }
 
@@ -156,6 +170,28 @@ impl FinishRow {
             trace_id: execution.trace_id.clone(),
             runner: execution.runner.clone(),
         }
+    }
+}
+
+/// A value as a text that holds its JSON.
+fn as_text<T: Serialize, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&serde_json::to_string(value).map_err(S::Error::custom)?)
+}
+
+fn plain<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&without_nul(text))
+}
+
+#[allow(clippy::ref_option, reason = "the shape that serde calls")]
+fn optional_plain<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().map(without_nul).serialize(serializer)
+}
+
+/// A text that both engines keep.
+pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
+    match memchr::memchr(0, text.as_bytes()) {
+        Some(_) => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        None => Cow::Borrowed(text),
     }
 }
 

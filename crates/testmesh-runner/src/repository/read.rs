@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use testmesh_shared::db::{JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::{ExecutionId, FlowId};
-use testmesh_shared::on_db;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
+use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
 use crate::event::{RunEvent, RunEventKind};
@@ -138,7 +138,7 @@ impl Store {
         let mut records = HashMap::new();
         if !ordinals.is_empty() {
             let steps: Vec<JsonText<StepRecord>> = on_db!(&self.db, engine => {
-                sqlx::query_scalar(include_str!("../../sql/list_some_steps.sqlite.sql"))
+                sqlx::query_scalar(sql!(&self.db, "../../sql/list_some_steps"))
                     .bind(id.as_uuid())
                     .bind(JsonText(ordinals))
                     .fetch_all(engine.reader())

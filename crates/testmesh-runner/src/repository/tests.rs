@@ -25,6 +25,11 @@ async fn sqlite() -> Fixture {
     Fixture { store: Store::new(db), _dir: dir }
 }
 
+/// `None`: there is no server to have a database on.
+async fn postgres() -> Option<Store> {
+    testmesh_shared::db::testing::postgres(&SCHEMA).await.map(Store::new)
+}
+
 macro_rules! contract {
     ($($name:ident,)*) => {
         mod on_sqlite {
@@ -32,6 +37,17 @@ macro_rules! contract {
                 #[tokio::test]
                 async fn $name() {
                     super::$name(super::sqlite().await.store).await;
+                }
+            )*
+        }
+
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    if let Some(store) = super::postgres().await {
+                        super::$name(store).await;
+                    }
                 }
             )*
         }
@@ -51,6 +67,7 @@ contract! {
     pages_cover_the_list_newest_first,
     key_belongs_to_its_first_request_until_it_expires,
     equal_keys_of_one_batch_have_one_owner,
+    nul_in_a_text_spoils_no_batch,
 }
 
 const TEXT: &str = "name: f\nsteps:\n  - action: log\n";
@@ -367,4 +384,13 @@ async fn equal_keys_of_one_batch_have_one_owner(store: Store) {
     let done = submit(&store, rows, -10).await;
     assert_eq!(done.inserted, [first.id].into());
     assert_eq!(done.key_owners["k"].execution_id, first.id);
+}
+
+async fn nul_in_a_text_spoils_no_batch(store: Store) {
+    let execution = Execution { flow_name: "a\u{0}b".to_owned(), ..queued(0) };
+    let row = InsertRow::new(&execution, "name: \u{0}".to_owned(), Some(json!({"x": "\u{0}"}).to_string()));
+    write(&store, Batch { inserts: vec![row], ..Batch::default() }).await;
+    let found = store.find(execution.id).await.unwrap().unwrap();
+    assert_eq!((found.flow_name.as_str(), found.definition.as_deref()), ("a\u{fffd}b", Some("name: \u{fffd}")));
+    assert_eq!(found.variables, execution.variables);
 }

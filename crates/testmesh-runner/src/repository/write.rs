@@ -1,15 +1,17 @@
 //! Stores a batch in one transaction.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use testmesh_shared::db::Stamp;
 use testmesh_shared::ids::ExecutionId;
-use testmesh_shared::on_db;
+use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
-use crate::repository::{Batch, InsertRow, RepositoryError, Store, failed};
+use crate::repository::batch::without_nul;
+use crate::repository::{Batch, InsertRow, KeyRow, RepositoryError, Store, failed};
 
 /// What a batch came to.
 #[derive(Default)]
@@ -32,7 +34,7 @@ pub(crate) struct KeyOwner {
 #[derive(Serialize)]
 struct DefinitionRow<'a> {
     hash: &'a str,
-    text: &'a str,
+    text: Cow<'a, str>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -56,13 +58,13 @@ impl Store {
             on_db!(&self.db, engine => {
                 let mut tx = engine.begin().await?;
                 if !batch.keys.is_empty() {
-                    let keys = json(&batch.keys)?;
-                    sqlx::query(include_str!("../../sql/claim_keys.sqlite.sql"))
+                    let keys = json(&first_of_each(&batch.keys))?;
+                    sqlx::query(sql!(&self.db, "../../sql/claim_keys"))
                         .bind(keys.clone())
                         .bind(Stamp(keys_expired))
                         .execute(&mut *tx)
                         .await?;
-                    let owners: Vec<KeyOwnerRow> = sqlx::query_as(include_str!("../../sql/find_key_owners.sqlite.sql"))
+                    let owners: Vec<KeyOwnerRow> = sqlx::query_as(sql!(&self.db, "../../sql/find_key_owners"))
                         .bind(keys)
                         .fetch_all(&mut *tx)
                         .await?;
@@ -70,27 +72,27 @@ impl Store {
                 }
                 let inserts = done.wanted(batch);
                 if !inserts.is_empty() {
-                    sqlx::query(include_str!("../../sql/insert_definitions.sqlite.sql"))
+                    sqlx::query(sql!(&self.db, "../../sql/insert_definitions"))
                         .bind(json(&definitions(&inserts))?)
                         .execute(&mut *tx)
                         .await?;
-                    let ids: Vec<Uuid> = sqlx::query_scalar(include_str!("../../sql/insert_executions.sqlite.sql"))
+                    let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&self.db, "../../sql/insert_executions"))
                         .bind(json(&inserts)?)
                         .fetch_all(&mut *tx)
                         .await?;
                     done.inserted = ids.into_iter().map(ExecutionId::from).collect();
                 }
                 if !batch.starts.is_empty() {
-                    let ids: Vec<Uuid> = sqlx::query_scalar(include_str!("../../sql/start_executions.sqlite.sql"))
+                    let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&self.db, "../../sql/start_executions"))
                         .bind(json(&batch.starts)?)
                         .fetch_all(&mut *tx)
                         .await?;
                     done.started = ids.into_iter().map(ExecutionId::from).collect();
                 }
                 let rest = [
-                    (include_str!("../../sql/insert_steps.sqlite.sql"), json_unless_empty(&batch.steps)?),
-                    (include_str!("../../sql/insert_events.sqlite.sql"), json_unless_empty(&batch.events)?),
-                    (include_str!("../../sql/finish_executions.sqlite.sql"), json_unless_empty(&batch.finishes)?),
+                    (sql!(&self.db, "../../sql/insert_steps"), json_unless_empty(&batch.steps)?),
+                    (sql!(&self.db, "../../sql/insert_events"), json_unless_empty(&batch.events)?),
+                    (sql!(&self.db, "../../sql/finish_executions"), json_unless_empty(&batch.finishes)?),
                 ];
                 for (statement, rows) in rest {
                     if let Some(rows) = rows {
@@ -145,10 +147,16 @@ impl Committed {
     }
 }
 
+/// Of equal keys in one batch, the first request's: it has the key.
+fn first_of_each(keys: &[KeyRow]) -> Vec<&KeyRow> {
+    let mut seen = HashSet::with_capacity(keys.len());
+    keys.iter().filter(|row| seen.insert(row.key.as_str())).collect()
+}
+
 /// Each text once.
 fn definitions<'a>(inserts: &[&'a InsertRow]) -> Vec<DefinitionRow<'a>> {
-    let texts: HashMap<&str, &str> =
-        inserts.iter().map(|row| (row.definition_hash(), row.definition.as_str())).collect();
+    let texts: HashMap<&str, Cow<'_, str>> =
+        inserts.iter().map(|row| (row.definition_hash(), without_nul(&row.definition))).collect();
     texts.into_iter().map(|(hash, text)| DefinitionRow { hash, text }).collect()
 }
 

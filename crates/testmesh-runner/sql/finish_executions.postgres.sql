@@ -1,0 +1,21 @@
+-- A final state never changes.
+update executions.executions as e
+set status = finish.status,
+    started_at = finish.started_at,
+    finished_at = finish.finished_at,
+    duration_ms = finish.duration_ms,
+    total_steps = finish.total_steps,
+    passed_steps = finish.passed_steps,
+    failed_steps = finish.failed_steps,
+    skipped_steps = finish.skipped_steps,
+    error_code = finish.error_code,
+    error_message = finish.error_message,
+    trace_id = finish.trace_id,
+    runner = finish.runner,
+    options = null
+from json_to_recordset(cast($1 as json)) as finish (
+    id uuid, status text, started_at timestamptz, finished_at timestamptz, duration_ms bigint, total_steps bigint,
+    passed_steps bigint, failed_steps bigint, skipped_steps bigint, error_code text, error_message text, trace_id text,
+    runner text
+)
+where e.id = finish.id and e.status in ('queued', 'running')
