@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use serde::{Serialize, Serializer};
 use testmesh_shared::error::ErrorCode;
 
 /// The shortest interval that `@every` takes.
@@ -169,6 +170,19 @@ impl Cron {
                 format!("Every {}", self.text.trim_start_matches('@').trim_start_matches("every").trim())
             }
         }
+    }
+}
+
+impl PartialEq for Cron {
+    /// Two expressions are the same when they are written the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Serialize for Cron {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 

@@ -46,6 +46,12 @@ error_codes! {
     ExecutionNotFound = "execution_not_found",
     /// The execution has no such step.
     StepNotFound = "step_not_found",
+    /// No schedule with this id.
+    ScheduleNotFound = "schedule_not_found",
+    /// No job with this id.
+    JobNotFound = "job_not_found",
+    /// Only a dead job can be retried, and this one is not.
+    JobNotDead = "job_not_dead",
     /// Another object has this name.
     NameTaken = "name_taken",
     /// `If-Match` names another version than the stored one.

@@ -14,12 +14,16 @@ pub(crate) fn of(code: ErrorCode) -> StatusCode {
         | ErrorCode::VersionNotFound
         | ErrorCode::EnvironmentNotFound
         | ErrorCode::ExecutionNotFound
-        | ErrorCode::StepNotFound => StatusCode::NOT_FOUND,
+        | ErrorCode::StepNotFound
+        | ErrorCode::ScheduleNotFound
+        | ErrorCode::JobNotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        ErrorCode::NameTaken | ErrorCode::IdempotencyMismatch | ErrorCode::AlreadyFinished | ErrorCode::Cancelled => {
-            StatusCode::CONFLICT
-        }
+        ErrorCode::NameTaken
+        | ErrorCode::IdempotencyMismatch
+        | ErrorCode::AlreadyFinished
+        | ErrorCode::JobNotDead
+        | ErrorCode::Cancelled => StatusCode::CONFLICT,
         ErrorCode::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -45,6 +49,9 @@ pub(crate) fn title(code: ErrorCode) -> &'static str {
         ErrorCode::EnvironmentNotFound => "No environment with this name",
         ErrorCode::ExecutionNotFound => "No execution with this id",
         ErrorCode::StepNotFound => "The execution has no such step",
+        ErrorCode::ScheduleNotFound => "No schedule with this id",
+        ErrorCode::JobNotFound => "No job with this id",
+        ErrorCode::JobNotDead => "The job is not dead",
         ErrorCode::NameTaken => "The name is taken",
         ErrorCode::PreconditionFailed => "It was changed in the meantime",
         ErrorCode::IdempotencyMismatch => "The idempotency key was used for another request",

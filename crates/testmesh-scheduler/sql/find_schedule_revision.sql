@@ -1,0 +1,3 @@
+select revision
+from scheduler.schedules
+where id = $1
