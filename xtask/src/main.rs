@@ -32,11 +32,10 @@ enum Task {
         #[arg(long)]
         bless: bool,
     },
-    /// Every statement and migration stays inside its schema, and can be prepared
+    /// Every statement and migration stays inside its schema, and works on both engines
     Schemas {
-        /// Record new migrations in migrations/released.txt
-        #[arg(long)]
-        bless: bool,
+        #[command(flatten)]
+        options: schemas::Options,
     },
     /// The whole test suite
     Test {
@@ -79,7 +78,7 @@ fn run(task: Task) -> Result<bool, Failure> {
     let mut out = std::io::stdout();
     match task {
         Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
-        Task::Schemas { bless } => schemas::run(&root, bless, &mut out),
+        Task::Schemas { options } => schemas::run(&root, &options, &mut out),
         Task::Test { only } => suite::run(&root, &only, &mut out),
         Task::Reference => suite::reference::write(&root, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),

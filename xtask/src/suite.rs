@@ -2,7 +2,7 @@
 
 mod api;
 mod book;
-mod databases;
+pub(crate) mod databases;
 pub(crate) mod reference;
 mod server;
 mod units;

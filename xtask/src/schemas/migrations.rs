@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::engine::Engine;
 use super::statement;
 use crate::finding::{Finding, Rule};
 use crate::workspace::{self, Failure};
 
-const ENGINE: &str = "sqlite";
 const RELEASED: &str = "migrations/released.txt";
 
 const NUMBER: Rule = Rule {
@@ -27,7 +27,13 @@ const NUMBER: Rule = Rule {
 const PLACE: Rule = Rule {
     name: "migration-place",
     reason: "a migration belongs to one schema and one engine",
-    remedy: "put it into `migrations/<schema>/sqlite/`, the schema being that of a domain",
+    remedy: "put it into `migrations/<schema>/postgres/` or `…/sqlite/`, the schema being that of a domain",
+};
+
+const PAIR: Rule = Rule {
+    name: "migration-pair",
+    reason: "both engines go through the same steps, so that one number says how far an installation is",
+    remedy: "write the migration of the same name for the other engine; a comment alone where it needs none",
 };
 
 const CHANGED: Rule = Rule {
@@ -43,28 +49,37 @@ const UNRECORDED: Rule = Rule {
 };
 
 /// The migrations of a schema, oldest first, with their texts.
-pub(super) fn of(root: &Path, schema: &str) -> Result<Vec<(PathBuf, String)>, Failure> {
-    let folder = root.join("migrations").join(schema).join(ENGINE);
-    let paths = workspace::files(&folder, "sql")?;
+pub(super) fn of(root: &Path, schema: &str, engine: Engine) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let paths = workspace::files(&folder(root, schema, engine), "sql")?;
     paths.into_iter().map(|path| workspace::read(&path).map(|text| (path, text))).collect()
+}
+
+fn folder(root: &Path, schema: &str, engine: Engine) -> PathBuf {
+    root.join("migrations").join(schema).join(engine.word())
 }
 
 /// Checks every migration.
 pub(super) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
     let mut findings = Vec::new();
-    for domain in super::DOMAINS {
-        for (index, (path, text)) in of(root, domain.schema)?.iter().enumerate() {
-            findings.extend(statement::check_migration(root, path, text, domain.schema));
+    let mut places = Vec::new();
+    for (domain, engine) in super::DOMAINS.iter().flat_map(|domain| Engine::ALL.map(|engine| (domain, engine))) {
+        let twins = folder(root, domain.schema, engine.other());
+        for (index, (path, text)) in of(root, domain.schema, engine)?.iter().enumerate() {
+            findings.extend(statement::check_migration(engine, root, path, text, domain.schema));
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !is_numbered(name, index + 1) {
                 let message = format!("`{name}` is not number {:04}", index + 1);
                 findings.push(Finding::new(root, path, 1, &NUMBER, message));
             }
+            if !twins.join(name).exists() {
+                let message = format!("`{name}` is there for {} alone", engine.word());
+                findings.push(Finding::new(root, path, 1, &PAIR, message));
+            }
         }
+        places.push(folder(root, domain.schema, engine));
     }
     for path in workspace::files(&root.join("migrations"), "sql")? {
-        let expected = super::DOMAINS.iter().map(|domain| root.join("migrations").join(domain.schema).join(ENGINE));
-        if !expected.into_iter().any(|folder| path.parent() == Some(&folder)) {
+        if !places.iter().any(|folder| path.parent() == Some(folder)) {
             findings.push(Finding::new(root, &path, 1, &PLACE, "no domain applies it"));
         }
     }

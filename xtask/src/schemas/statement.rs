@@ -5,17 +5,17 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sqlparser::ast::{
-    ColumnOption, CreateTable, LimitClause, ObjectName, ObjectNamePart, ObjectType, Query, Select, SelectItem, Spanned,
-    Statement, TableConstraint, Visit, Visitor,
+    AlterTableOperation, ColumnDef, ColumnOption, Expr, ForeignKeyConstraint, LimitClause, ObjectName, ObjectNamePart,
+    ObjectType, Query, Select, SelectItem, Spanned, Statement, TableConstraint, Visit, Visitor,
 };
-use sqlparser::dialect::SQLiteDialect;
-use sqlparser::parser::Parser;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::engine::Engine;
 use crate::finding::{Finding, Rule};
 
-/// Functions that are used like tables.
-const TABLE_FUNCTIONS: &[&str] = &["json_each", "json_tree"];
+/// PostgreSQL's own tables: a crate without a schema may read them.
+const CATALOGUE: &str = "pg_catalog";
 
 const SYNTAX: Rule = Rule {
     name: "sql-syntax",
@@ -54,34 +54,49 @@ const KIND: Rule = Rule {
 };
 
 /// Checks a statement of a crate: one that reads or changes rows, in the tables of `schema` alone. No schema (`""`): it
-/// may name no table.
+/// may name no table but those of PostgreSQL's catalogue.
 pub(super) fn check_statement(root: &Path, path: &Path, text: &str, schema: &str) -> Vec<Finding> {
-    let mut check = Check { root, path, schema, findings: Vec::new(), names: BTreeSet::new() };
-    let statements = check.parse(text);
-    if statements.len() > 1 {
-        check.report(statements[1].span().start.line, &SYNTAX, "a second statement");
+    let (engines, _) = Engine::of_file(path.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+    let mut findings: Vec<Finding> = Vec::new();
+    for engine in engines {
+        for finding in check_statement_for(engine, root, path, text, schema) {
+            // What one engine's parser finds, the other's mostly finds as well.
+            if !findings.iter().any(|known| (known.line, known.rule) == (finding.line, finding.rule)) {
+                findings.push(finding);
+            }
+        }
     }
-    for statement in &statements {
+    findings
+}
+
+fn check_statement_for(engine: Engine, root: &Path, path: &Path, text: &str, schema: &str) -> Vec<Finding> {
+    let mut check = Check { engine, root, path, schema, findings: Vec::new(), names: BTreeSet::new() };
+    let statements = check.parse(text);
+    if let Some((line, _)) = statements.get(1) {
+        check.report(*line, &SYNTAX, "a second statement");
+    }
+    for (line, statement) in &statements {
         match statement {
             Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
                 check.visit(statement);
             }
-            other => check.report(other.span().start.line, &KIND, "not a select, insert, update or delete"),
+            _ => check.report(*line, &KIND, "not a select, insert, update or delete"),
         }
     }
     check.findings
 }
 
 /// Checks a migration of a schema.
-pub(super) fn check_migration(root: &Path, path: &Path, text: &str, schema: &str) -> Vec<Finding> {
-    let mut check = Check { root, path, schema, findings: Vec::new(), names: BTreeSet::new() };
-    for statement in check.parse(text) {
-        check.migration_statement(&statement);
+pub(super) fn check_migration(engine: Engine, root: &Path, path: &Path, text: &str, schema: &str) -> Vec<Finding> {
+    let mut check = Check { engine, root, path, schema, findings: Vec::new(), names: BTreeSet::new() };
+    for (line, statement) in check.parse(text) {
+        check.migration_statement(line, &statement);
     }
     check.findings
 }
 
 struct Check<'a> {
+    engine: Engine,
     root: &'a Path,
     path: &'a Path,
     schema: &'a str,
@@ -96,9 +111,9 @@ impl Check<'_> {
         self.findings.push(Finding::new(self.root, self.path, line, rule, message));
     }
 
-    fn parse(&mut self, text: &str) -> Vec<Statement> {
-        let dialect = SQLiteDialect {};
-        let tokens = match Tokenizer::new(&dialect, text).tokenize_with_location() {
+    fn parse(&mut self, text: &str) -> Vec<(u64, Statement)> {
+        let dialect = self.engine.dialect();
+        let tokens = match Tokenizer::new(&*dialect, text).tokenize_with_location() {
             Ok(tokens) => tokens,
             Err(error) => {
                 self.report(error.location.line, &SYNTAX, error.message);
@@ -113,7 +128,8 @@ impl Check<'_> {
                 self.report(token.span.start.line, &CASE, format!("`{}`", word.value));
             }
         }
-        match Parser::new(&dialect).with_tokens_with_locations(without_strict_pairs(tokens)).parse_statements() {
+        let tokens = without_strict_pairs(tokens);
+        match statements(Parser::new(&*dialect).with_tokens_with_locations(tokens)) {
             Ok(statements) => {
                 if statements.is_empty() {
                     self.report(1, &SYNTAX, "no statement");
@@ -136,50 +152,67 @@ impl Check<'_> {
         let _: ControlFlow<()> = statement.visit(self);
     }
 
-    fn migration_statement(&mut self, statement: &Statement) {
+    fn migration_statement(&mut self, line: u64, statement: &Statement) {
         match statement {
             Statement::CreateTable(table) => {
-                self.foreign_keys(table);
+                table.columns.iter().for_each(|column| self.column_keys(column));
+                table.constraints.iter().for_each(|constraint| self.constraint_key(constraint));
                 self.visit(statement);
             }
-            Statement::CreateIndex(index) => match &index.name {
-                // SQLite wants the schema before the index, and then none before its table.
-                Some(name) => self.owned(name, "index"),
-                None => self.report(index.span().start.line, &SYNTAX, "an index without a name"),
+            Statement::CreateIndex(index) => match (&index.name, self.engine) {
+                // SQLite wants the schema before the index, and then none before its table; PostgreSQL the reverse.
+                (Some(name), Engine::Sqlite) => self.owned(name, "index"),
+                (Some(_), Engine::Postgres) => self.owned(&index.table_name, "an index's table"),
+                (None, _) => self.report(line, &SYNTAX, "an index without a name"),
             },
             Statement::Drop { object_type: ObjectType::Table | ObjectType::Index, names, .. } => {
                 for name in names {
                     self.owned(name, "object");
                 }
             }
-            Statement::AlterTable(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+            Statement::AlterTable(alter) => {
+                for operation in &alter.operations {
+                    match operation {
+                        AlterTableOperation::AddColumn { column_def, .. } => self.column_keys(column_def),
+                        AlterTableOperation::AddConstraint { constraint, .. } => self.constraint_key(constraint),
+                        _ => {}
+                    }
+                }
                 self.visit(statement);
             }
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => self.visit(statement),
             other => {
                 let text = other.to_string().to_lowercase();
                 let words: Vec<_> = text.split_whitespace().take(2).collect();
-                self.report(other.span().start.line, &KIND, format!("`{}`", words.join(" ")));
+                self.report(line, &KIND, format!("`{}`", words.join(" ")));
             }
         }
     }
 
-    fn foreign_keys(&mut self, table: &CreateTable) {
-        let of_columns =
-            table.columns.iter().flat_map(|column| &column.options).filter_map(|option| match &option.option {
-                ColumnOption::ForeignKey(key) => Some(key),
-                _ => None,
-            });
-        let of_table = table.constraints.iter().filter_map(|constraint| match constraint {
-            TableConstraint::ForeignKey(key) => Some(key),
-            _ => None,
-        });
-        for key in of_columns.chain(of_table) {
-            // Without a schema it is a table of the same one.
-            let parts = parts(&key.foreign_table);
-            if parts.len() > 1 && parts[0] != self.schema {
-                let message = format!("a foreign key to `{}` leaves schema `{}`", parts.join("."), self.schema);
-                self.report(line_of(&key.foreign_table), &SCHEMA, message);
+    fn column_keys(&mut self, column: &ColumnDef) {
+        for option in &column.options {
+            if let ColumnOption::ForeignKey(key) = &option.option {
+                self.foreign_key(key);
             }
+        }
+    }
+
+    fn constraint_key(&mut self, constraint: &TableConstraint) {
+        if let TableConstraint::ForeignKey(key) = constraint {
+            self.foreign_key(key);
+        }
+    }
+
+    fn foreign_key(&mut self, key: &ForeignKeyConstraint) {
+        let parts = parts(&key.foreign_table);
+        let stays = match self.engine {
+            // Without a schema it is a table of the same one.
+            Engine::Sqlite => parts.len() == 1 || parts[0] == self.schema,
+            Engine::Postgres => parts.len() == 2 && parts[0] == self.schema,
+        };
+        if !stays {
+            let message = format!("a foreign key to `{}` leaves schema `{}`", parts.join("."), self.schema);
+            self.report(line_of(&key.foreign_table), &SCHEMA, message);
         }
     }
 
@@ -200,10 +233,23 @@ impl Visitor for Check<'_> {
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let parts = parts(relation);
-        let known =
-            parts.len() == 1 && (self.names.contains(&parts[0]) || TABLE_FUNCTIONS.contains(&parts[0].as_str()));
+        let known = match parts.as_slice() {
+            [name] => self.names.contains(name) || self.engine.table_functions().contains(&name.as_str()),
+            [schema, _] => self.schema.is_empty() && schema == CATALOGUE,
+            _ => false,
+        };
         if !known {
             self.owned(relation, "table");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expression
+            && let [schema, .., _] = parts(&function.name).as_slice()
+            && schema != CATALOGUE
+        {
+            self.report(line_of(&function.name), &SCHEMA, format!("function `{}` is somebody's own", function.name));
         }
         ControlFlow::Continue(())
     }
@@ -227,6 +273,23 @@ impl Visitor for Check<'_> {
             self.report(span.start.line, &OFFSET, "an offset");
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The statements with the line that each begins at.
+fn statements(mut parser: Parser<'_>) -> Result<Vec<(u64, Statement)>, ParserError> {
+    let mut found = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        let first = parser.peek_token();
+        if first.token == Token::EOF {
+            return Ok(found);
+        }
+        found.push((first.span.start.line, parser.parse_statement()?));
+        let next = parser.peek_token();
+        if !matches!(next.token, Token::SemiColon | Token::EOF) {
+            return parser.expected("end of statement", next);
+        }
     }
 }
 

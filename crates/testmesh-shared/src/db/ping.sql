@@ -1,1 +1,1 @@
-select cast(1 as bigint)
+select cast(1 as bigint) as one
