@@ -182,7 +182,8 @@ impl Suite {
         self.live.started(index, &job.name);
         let (target, live, cancel) = (Arc::clone(&self.target), Arc::clone(&self.live), self.cancel.clone());
         let task = run_one(index, Arc::clone(&job), target, live, cancel);
-        let handle = self.running.spawn(task);
+        // On the heap: the task would be moved several times on its way, and it is large.
+        let handle = self.running.spawn(Box::pin(task));
         self.started.insert(handle.id(), (index, job));
     }
 

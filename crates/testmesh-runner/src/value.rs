@@ -9,7 +9,7 @@ mod raw;
 mod text;
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -77,6 +77,32 @@ impl<K: Into<ByteString>> FromIterator<(K, Value)> for Map {
     }
 }
 
+/// The names of maps that are made again and again: they are hashed once.
+pub(crate) struct Shape<const N: usize> {
+    names: [&'static str; N],
+    empty: OnceLock<Entries>,
+}
+
+impl<const N: usize> Shape<N> {
+    /// Maps with these names, which must differ.
+    pub(crate) const fn new(names: [&'static str; N]) -> Self {
+        Self { names, empty: OnceLock::new() }
+    }
+
+    /// A map with these values, in the order of the names.
+    pub(crate) fn map(&self, values: [Value; N]) -> Value {
+        let empty = self.empty.get_or_init(|| {
+            self.names.iter().map(|name| (ByteString::from_static(name), Value::Null)).collect::<Entries>()
+        });
+        debug_assert_eq!(empty.len(), N, "the names differ");
+        let mut entries = empty.clone();
+        for (place, value) in entries.values_mut().zip(values) {
+            *place = value;
+        }
+        Value::Map(Arc::new(Map { entries, ignore_case: false }))
+    }
+}
+
 /// Valid JSON text of an object or a list, still unparsed.
 #[derive(Debug, Clone)]
 pub struct RawJson {
@@ -103,13 +129,6 @@ impl Value {
     /// A map of `entries`.
     pub fn map<K: Into<ByteString>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {
         Value::Map(Arc::new(entries.into_iter().collect()))
-    }
-
-    /// A map with these names, which cost no memory of their own.
-    pub(crate) fn fields<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
-        let mut entries = Entries::with_capacity_and_hasher(N, foldhash::fast::RandomState::default());
-        entries.extend(fields.map(|(name, value)| (ByteString::from_static(name), value)));
-        Value::Map(Arc::new(Map { entries, ignore_case: false }))
     }
 
     /// A list of `items`.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use parking_lot::Mutex;
 
 /// Where stamps come from. Durations are measured with `std::time::Instant`, never with this.
@@ -70,5 +70,5 @@ impl Clock for SyncedClock {
 }
 
 fn truncate(time: DateTime<Utc>) -> DateTime<Utc> {
-    time.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(time)
+    time.with_nanosecond(time.nanosecond() / 1_000 * 1_000).unwrap_or(time)
 }

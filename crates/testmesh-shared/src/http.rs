@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::http::header::{CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE};
+use ::http::header::{
+    CONNECTION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE,
+};
 use ::http::uri::{PathAndQuery, Scheme};
 use ::http::{HeaderMap, Request, StatusCode, Uri, Version};
 use bytes::Bytes;
@@ -158,7 +160,8 @@ impl HttpClient {
             let reused = pooled.is_some();
             let (mut sender, peer) = match pooled {
                 Some(pooled) => pooled,
-                None => connect::open(&self.shared, &target, options, &mut timings).await?,
+                // On the heap: rare and large, and every request would have to make room for it.
+                None => Box::pin(connect::open(&self.shared, &target, options, &mut timings)).await?,
             };
             let request = outgoing.prepare(&sender, &target);
             match sender.send(request).await {
@@ -217,7 +220,12 @@ impl Response {
         let packed = self.body.collect(limit).await?;
         self.timings.total = self.body.elapsed();
         let wire_size = packed.len() as u64;
-        let body = decode::unpack(&self.headers, packed, limit).await?;
+        let body = if packed.is_empty() || !self.headers.contains_key(CONTENT_ENCODING) {
+            packed
+        } else {
+            // On the heap: the decoders are large.
+            Box::pin(decode::unpack(&self.headers, packed, limit)).await?
+        };
         Ok(FullResponse {
             status: self.status,
             version: self.version,

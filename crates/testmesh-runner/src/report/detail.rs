@@ -50,9 +50,16 @@ fn records(execution: &Execution) -> impl Iterator<Item = &StepRecord> {
 /// The step and every step nested in it, at any depth, in the order they started, each with its depth.
 pub fn subtree<'a>(execution: &'a Execution, step: &'a StepRecord) -> Vec<(usize, &'a StepRecord)> {
     let mut found = vec![(0, step)];
+    let steps = execution.steps.as_deref().unwrap_or_default();
+    let after = steps.partition_point(|other| other.ordinal <= step.ordinal);
+    // A step starts after the one it is nested in and before the next one that is nested in none, so one pass in the
+    // order of starts finds all of them.
+    let mut candidates = steps[after..].iter().take_while(|nested| nested.parent.is_some()).peekable();
+    if candidates.peek().is_none() {
+        return found;
+    }
     let mut depths = HashMap::from([(step.ordinal, 0)]);
-    // A step starts after the one it is nested in, so one pass in the order of starts finds all of them.
-    for nested in execution.steps.iter().flatten().filter(|nested| nested.ordinal > step.ordinal) {
+    for nested in candidates {
         if let Some(&depth) = nested.parent.and_then(|parent| depths.get(&parent)) {
             depths.insert(nested.ordinal, depth + 1);
             found.push((depth + 1, nested));

@@ -15,9 +15,6 @@ const TURN: usize = 256 << 10;
 
 /// Undoes `Content-Encoding`. A body with a coding that is not known stays as it is.
 pub(super) async fn unpack(headers: &HeaderMap, packed: Bytes, limit: u64) -> Result<Bytes, HttpError> {
-    if packed.is_empty() || !headers.contains_key(CONTENT_ENCODING) {
-        return Ok(packed);
-    }
     let Some(codings) = codings(headers) else { return Ok(packed) };
     let mut body = packed;
     // The last coding named was applied last.

@@ -42,6 +42,7 @@ impl Payload {
 
     /// Reads the body from the configuration. `headers` are the step's own.
     pub(super) async fn read(config: &Resolved, headers: &HeaderMap, files: &Files) -> Result<Self, ActionError> {
+        // Most requests have no body: then this allocates nothing.
         let written: Vec<_> = SOURCES.iter().filter(|key| config.value(key).is_some()).copied().collect();
         match written.as_slice() {
             [] => Ok(Self::default()),
@@ -49,7 +50,7 @@ impl Payload {
             ["json"] => Ok(Self::json(config.value("json").unwrap_or(&Value::Null))),
             ["form"] => from_form(config.value("form").unwrap_or(&Value::Null)),
             ["graphql"] => from_graphql(config),
-            ["multipart"] => from_multipart(config.value("multipart").unwrap_or(&Value::Null), files).await,
+            ["multipart"] => Box::pin(from_multipart(config.value("multipart").unwrap_or(&Value::Null), files)).await,
             several => Err(refuse(format!("a request has one body, but `{}` are given", several.join("` and `")))),
         }
     }

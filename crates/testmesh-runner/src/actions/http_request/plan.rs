@@ -1,6 +1,6 @@
 //! What a step asks for, read from its configuration once and checked before anything is sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +39,9 @@ const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("testmesh/", env!
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const GRAPHQL: HeaderValue = HeaderValue::from_static("application/graphql-response+json, application/json");
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
+/// What a request has when its step says nothing about headers.
+static USUAL: LazyLock<HeaderMap> =
+    LazyLock::new(|| [(USER_AGENT, OUR_NAME), (ACCEPT, ANYTHING), (ACCEPT_ENCODING, CODINGS)].into_iter().collect());
 
 /// How the answer's body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +144,7 @@ impl Plan {
     /// Gets a token first, if the step asks for one.
     pub(super) async fn authorize(&mut self, session: &HttpSession) -> Result<(), Failure> {
         let Auth::OAuth2(request) = &self.auth else { return Ok(()) };
-        let token = request.token(session, &self.connection).await?;
+        let token = Box::pin(request.token(session, &self.connection)).await?;
         let value = auth::sensitive(&format!("Bearer {token}"))
             .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the token holds characters that cannot be sent"))?;
         self.set_secret(AUTHORIZATION, value);
@@ -380,14 +383,16 @@ impl OwnHeaders {
 
     /// Adds what every request has, unless the step says otherwise.
     fn complete(mut self, cx: &ActionContext<'_>, plan: &Plan, graphql: bool) -> HeaderMap {
-        let defaults = [
-            (USER_AGENT, Some(OUR_NAME)),
-            (ACCEPT, Some(if graphql { GRAPHQL } else { ANYTHING })),
-            (ACCEPT_ENCODING, Some(CODINGS)),
-            (CONTENT_TYPE, plan.payload.content_type.clone()),
-        ];
-        for (name, value) in defaults {
-            self.add(name, || value);
+        if self.set.is_empty() && self.unwanted.is_empty() && !graphql {
+            self.set.clone_from(&USUAL);
+        } else {
+            let accept = if graphql { GRAPHQL } else { ANYTHING };
+            for (name, value) in [(USER_AGENT, OUR_NAME), (ACCEPT, accept), (ACCEPT_ENCODING, CODINGS)] {
+                self.add(name, || Some(value));
+            }
+        }
+        if let Some(content_type) = &plan.payload.content_type {
+            self.add(CONTENT_TYPE, || Some(content_type.clone()));
         }
         self.add(TRACEPARENT, || HeaderValue::try_from(cx.traceparent()).ok());
         if plan.payload.bytes.is_empty() && matches!(plan.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -454,6 +459,6 @@ async fn read_pem(source: Option<ByteString>, files: &Files) -> Result<Option<By
     match source {
         None => Ok(None),
         Some(text) if text.contains("-----BEGIN ") => Ok(Some(text.into_bytes())),
-        Some(path) => files.read(&path, PEM_LIMIT).await.map(Some).map_err(|error| file_error(&error)),
+        Some(path) => Box::pin(files.read(&path, PEM_LIMIT)).await.map(Some).map_err(|error| file_error(&error)),
     }
 }

@@ -14,7 +14,24 @@ use super::plan::{Plan, ReadAs, SHOWN_LATER};
 use super::{Answer, Failure};
 use crate::action::{ActionResult, Shown};
 use crate::record::ErrorKind;
-use crate::value::{Map, Value};
+use crate::value::{Map, Shape, Value};
+
+static RESULT: Shape<12> = Shape::new([
+    "status",
+    "headers",
+    "body",
+    "body_text",
+    "cookies",
+    "duration_ms",
+    "timings",
+    "url",
+    "redirects",
+    "size",
+    "content_type",
+    "http_version",
+]);
+static RECORD: Shape<7> = Shape::new(["status", "headers", "body", "timings", "size", "wire_size", "http_version"]);
+static TIMINGS: Shape<5> = Shape::new(["dns", "connect", "tls", "first_byte", "total"]);
 
 /// The result and the record of an answer; the request's record is the caller's to add.
 pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failure> {
@@ -41,29 +58,29 @@ pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failur
     let redirects = Value::list(redirects);
     let got = Got {
         message: [
-            ("status", status.clone()),
-            ("headers", headers.clone()),
-            ("body", body.clone()),
-            ("timings", timings.clone()),
-            ("size", Value::Int(size)),
-            ("wire_size", Value::Int(i64::try_from(response.wire_size).unwrap_or(i64::MAX))),
-            ("http_version", version.clone()),
+            status.clone(),
+            headers.clone(),
+            body.clone(),
+            timings.clone(),
+            Value::Int(size),
+            Value::Int(i64::try_from(response.wire_size).unwrap_or(i64::MAX)),
+            version.clone(),
         ],
-        way: redirected.then(|| [("url", url.clone()), ("redirects", redirects.clone())]),
+        redirected: redirected.then(|| [url.clone(), redirects.clone()]),
     };
-    let result = Value::fields([
-        ("status", status),
-        ("headers", headers),
-        ("body", body.clone()),
-        ("body_text", text),
-        ("cookies", Value::Map(cookies.into_iter().collect::<Map>().into())),
-        ("duration_ms", Value::Int(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX))),
-        ("timings", timings),
-        ("url", url),
-        ("redirects", redirects),
-        ("size", Value::Int(size)),
-        ("content_type", content_type.map_or(Value::Null, |text| Value::Text(text.as_ref().into()))),
-        ("http_version", version),
+    let result = RESULT.map([
+        status,
+        headers,
+        body.clone(),
+        text,
+        Value::Map(cookies.into_iter().collect::<Map>().into()),
+        Value::Int(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX)),
+        timings,
+        url,
+        redirects,
+        Value::Int(size),
+        content_type.map_or(Value::Null, |text| Value::Text(text.as_ref().into())),
+        version,
     ]);
     let response = if usize::try_from(size).is_ok_and(|size| size <= SHOWN_LATER) {
         Shown::Later(Arc::new(move || got.value()))
@@ -75,13 +92,20 @@ pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failur
 
 /// What an answer's record is made of.
 struct Got {
-    message: [(&'static str, Value); 7],
-    way: Option<[(&'static str, Value); 2]>,
+    message: [Value; 7],
+    /// The last URL, and the way to it.
+    redirected: Option<[Value; 2]>,
 }
 
 impl Got {
     fn value(&self) -> Value {
-        Value::map(self.message.iter().chain(self.way.iter().flatten()).cloned())
+        let mut record = RECORD.map(self.message.clone());
+        if let (Value::Map(map), Some([url, redirects])) = (&mut record, &self.redirected) {
+            let entries = &mut Arc::make_mut(map).entries;
+            entries.insert(ByteString::from_static("url"), url.clone());
+            entries.insert(ByteString::from_static("redirects"), redirects.clone());
+        }
+        record
     }
 }
 
@@ -106,12 +130,12 @@ fn timings(timings: &Timings) -> Value {
         let micros = u32::try_from(duration.unwrap_or_default().as_micros()).unwrap_or(u32::MAX);
         Value::Float(f64::from(micros) / 1_000.0)
     };
-    Value::fields([
-        ("dns", milliseconds(timings.dns)),
-        ("connect", milliseconds(timings.connect)),
-        ("tls", milliseconds(timings.tls)),
-        ("first_byte", milliseconds(Some(timings.first_byte))),
-        ("total", milliseconds(Some(timings.total))),
+    TIMINGS.map([
+        milliseconds(timings.dns),
+        milliseconds(timings.connect),
+        milliseconds(timings.tls),
+        milliseconds(Some(timings.first_byte)),
+        milliseconds(Some(timings.total)),
     ])
 }
 
