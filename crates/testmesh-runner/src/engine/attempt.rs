@@ -161,7 +161,8 @@ impl<'a> Attempts<'a> {
 
     /// Records an attempt that another follows, and tells the listeners.
     fn keep(&mut self, attempt: Attempt, delay: Duration) {
-        let response = stored::message(&attempt.result.response.value(), self.flow.run.emitter.masker());
+        let response = stored::message(attempt.result.response.value(), self.flow.run.emitter.masker()).to_json();
+        let response = Some(response).filter(|response| !response.is_null());
         let changed = response != self.shown;
         let record = AttemptRecord {
             attempt: attempt.number,

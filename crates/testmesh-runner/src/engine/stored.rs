@@ -5,12 +5,13 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde_json::Value as Json;
 
 use crate::action::Shown;
 use crate::mask::Masker;
 use crate::record::LazyJson;
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 /// Bytes of a body, or of any one value, that a record keeps (`http-api.md`).
 pub(crate) const BODY_LIMIT: usize = 256 * 1024;
@@ -22,54 +23,78 @@ pub(crate) fn exchange(shown: &Shown, masker: &Masker) -> Option<LazyJson> {
         Shown::Nothing => None,
         Shown::Later(make) if masker.is_empty() => {
             let make = Arc::clone(make);
-            Some(LazyJson::new(move || message(&make(), &Masker::default()).unwrap_or_default()))
+            Some(LazyJson::new(move || message(make(), &Masker::default())))
         }
-        shown => message(&shown.value(), masker).map(LazyJson::from),
+        shown => {
+            let message = message(shown.value(), masker);
+            (!message.is_null()).then(|| LazyJson::new(|| message))
+        }
     }
 }
 
-/// A request or response for the record; `None` for null. A body that is too long is cut, and `truncated` and `size`
-/// (of the whole, in bytes) stand beside it.
-pub(crate) fn message(value: &Value, masker: &Masker) -> Option<Json> {
-    let Value::Map(map) = value else {
-        return match value {
-            Value::Null => None,
-            _ => Some(cut(value, masker).0),
-        };
+/// A request or response of JSON's own kinds. A body that is too long is cut, and `truncated` and `size` (of the whole,
+/// in bytes) stand beside it.
+pub(crate) fn message(value: Value, masker: &Masker) -> Value {
+    let Value::Map(map) = &value else {
+        return cut(&value, masker).map_or(value, |(kept, _)| kept);
     };
-    let mut message = serde_json::Map::with_capacity(map.entries.len());
+    if !map.entries.values().any(|value| needs_cut(value)) {
+        return value;
+    }
+    let mut message = Map::default();
     for (key, value) in &map.entries {
-        let (json, full) = cut(value, masker);
-        message.insert(key.to_string(), json);
-        if let (Some(size), "body") = (full, &**key) {
-            message.insert("truncated".to_owned(), Json::Bool(true));
-            message.insert("size".to_owned(), Json::from(size));
+        let (kept, size) = cut(value, masker).unwrap_or_else(|| (value.clone(), None));
+        message.entries.insert(key.clone(), kept);
+        if let (Some(size), "body") = (size, &**key) {
+            message.entries.insert(ByteString::from_static("truncated"), Value::Bool(true));
+            message.entries.insert(ByteString::from_static("size"), Value::from(size));
         }
     }
-    Some(Json::Object(message))
+    Value::Map(Arc::new(message))
 }
 
 /// A value for the record.
 pub(crate) fn value(value: &Value, masker: &Masker) -> Json {
-    cut(value, masker).0
+    match cut(value, masker) {
+        Some((kept, _)) => kept.to_json(),
+        None => value.to_json(),
+    }
 }
 
-/// The JSON of `value`, and its full size in bytes when it was cut.
-fn cut(value: &Value, masker: &Masker) -> (Json, Option<usize>) {
+/// Whether a value cannot be kept as it is.
+fn needs_cut(value: &Value) -> bool {
+    !is_plain(value) || room(value, BODY_LIMIT).is_none()
+}
+
+/// Whether there are but JSON's own kinds in a value, all of them parsed.
+fn is_plain(value: &Value) -> bool {
     match value {
-        Value::Text(text) if text.len() > BODY_LIMIT => (Json::String(head(text, masker)), Some(text.len())),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Text(_) => true,
+        Value::Decimal(_) | Value::Raw(_) | Value::Bytes(_) => false,
+        Value::List(items) => items.iter().all(is_plain),
+        Value::Map(map) => map.entries.values().all(is_plain),
+    }
+}
+
+/// What is kept of `value`, and its full size in bytes when it was cut; `None` when it is kept as it is.
+fn cut(value: &Value, masker: &Masker) -> Option<(Value, Option<usize>)> {
+    let text = |kept: String, size| Some((Value::Text(kept.into()), Some(size)));
+    match value {
+        Value::Text(whole) if whole.len() > BODY_LIMIT => text(head(whole, masker), whole.len()),
         Value::Raw(raw) if raw.text().len() > BODY_LIMIT => {
-            (Json::String(head(&lossy_head(&raw.shared_text().into_bytes(), masker), masker)), Some(raw.text().len()))
+            let start = lossy_head(&raw.shared_text().into_bytes(), masker);
+            text(head(&start, masker), raw.text().len())
         }
+        // Whole groups of three bytes, so that the text decodes.
         Value::Bytes(bytes) if bytes.len() > BODY_LIMIT => {
-            // Whole groups of three bytes, so that the text decodes.
-            (Json::String(STANDARD.encode(&bytes[..BODY_LIMIT / 3 * 3])), Some(bytes.len()))
+            text(STANDARD.encode(&bytes[..BODY_LIMIT / 3 * 3]), bytes.len())
         }
         Value::List(_) | Value::Map(_) if room(value, BODY_LIMIT).is_none() => {
-            let text = value.to_text().unwrap_or_default();
-            (Json::String(head(&text, masker)), Some(text.len()))
+            let whole = value.to_text().unwrap_or_default();
+            text(head(&whole, masker), whole.len())
         }
-        _ => (value.to_json(), None),
+        _ if is_plain(value) => None,
+        _ => Some((Value::from_json(value.to_json()), None)),
     }
 }
 
@@ -121,16 +146,16 @@ mod tests {
     #[test]
     fn short_messages_are_kept_whole() {
         let response = Value::map([("status", Value::Int(200)), ("body", Value::Text("hello".into()))]);
-        let json = message(&response, &Masker::default()).unwrap();
+        let json = message(response, &Masker::default()).to_json();
         assert_eq!(json, serde_json::json!({"status": 200, "body": "hello"}));
-        assert_eq!(message(&Value::Null, &Masker::default()), None);
+        assert!(exchange(&Value::Null.into(), &Masker::default()).is_none());
     }
 
     #[test]
     fn long_bodies_are_cut_and_say_so() {
         let body = "é".repeat(BODY_LIMIT);
         let response = Value::map([("body", Value::Text(body.as_str().into()))]);
-        let json = message(&response, &Masker::default()).unwrap();
+        let json = message(response, &Masker::default()).to_json();
         assert_eq!(json["truncated"], true);
         assert_eq!(json["size"], body.len());
         assert_eq!(json["body"].as_str().unwrap().len(), BODY_LIMIT);
@@ -140,7 +165,7 @@ mod tests {
     fn unparsed_json_is_cut_by_bytes() {
         let text = format!("[\"{}\"]", "x".repeat(2 * BODY_LIMIT));
         let body = Value::from_json_bytes(Bytes::from(text.clone())).unwrap();
-        let json = message(&Value::map([("body", body)]), &Masker::default()).unwrap();
+        let json = message(Value::map([("body", body)]), &Masker::default()).to_json();
         assert_eq!(json["size"], text.len());
         assert_eq!(json["body"].as_str().unwrap(), &text[..BODY_LIMIT]);
     }
@@ -148,7 +173,7 @@ mod tests {
     #[test]
     fn long_binary_bodies_stay_decodable() {
         let body = Value::Bytes(Bytes::from(vec![7; BODY_LIMIT + 10]));
-        let json = message(&Value::map([("body", body)]), &Masker::default()).unwrap();
+        let json = message(Value::map([("body", body)]), &Masker::default()).to_json();
         assert_eq!(json["size"], BODY_LIMIT + 10);
         assert_eq!(STANDARD.decode(json["body"].as_str().unwrap()).unwrap(), vec![7; BODY_LIMIT / 3 * 3]);
     }

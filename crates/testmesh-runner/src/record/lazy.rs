@@ -2,27 +2,40 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
+use crate::value::Value;
+
 /// JSON that is built when somebody first looks at it. Clones share it.
 #[derive(Clone)]
-pub struct LazyJson(Arc<LazyLock<Json, Build>>);
+pub struct LazyJson(Arc<Inner>);
 
-type Build = Box<dyn FnOnce() -> Json + Send>;
+struct Inner {
+    value: LazyLock<Value, Build>,
+    /// The value as a tree of `serde_json`, for those who want that.
+    json: OnceLock<Json>,
+}
+
+type Build = Box<dyn FnOnce() -> Value + Send>;
 
 impl LazyJson {
-    /// JSON that `build` makes, at most once.
-    pub(crate) fn new(build: impl FnOnce() -> Json + Send + 'static) -> Self {
-        Self(Arc::new(LazyLock::new(Box::new(build))))
+    /// What `build` makes, at most once: a value of JSON's own kinds.
+    pub(crate) fn new(build: impl FnOnce() -> Value + Send + 'static) -> Self {
+        Self(Arc::new(Inner { value: LazyLock::new(Box::new(build)), json: OnceLock::new() }))
+    }
+
+    /// The JSON as a flow's value.
+    pub(crate) fn value(&self) -> &Value {
+        &self.0.value
     }
 }
 
 impl From<Json> for LazyJson {
     fn from(json: Json) -> Self {
-        Self::new(|| json)
+        Self::new(|| Value::from_json(json))
     }
 }
 
@@ -30,30 +43,31 @@ impl Deref for LazyJson {
     type Target = Json;
 
     fn deref(&self) -> &Json {
-        &self.0
+        self.0.json.get_or_init(|| self.value().to_json())
     }
 }
 
 impl PartialEq for LazyJson {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || **self == **other
+        Arc::ptr_eq(&self.0, &other.0) || self.value() == other.value()
     }
 }
 
 impl fmt::Debug for LazyJson {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(out)
+        self.value().fmt(out)
     }
 }
 
 impl Serialize for LazyJson {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        (**self).serialize(out)
+        self.value().serialize(out)
     }
 }
 
 impl<'de> Deserialize<'de> for LazyJson {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        Json::deserialize(source).map(Self::from)
+        let value = Value::deserialize(source)?;
+        Ok(Self::new(|| value))
     }
 }

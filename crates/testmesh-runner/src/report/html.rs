@@ -9,8 +9,9 @@ use serde_json::Value as Json;
 use super::detail::{self, Side};
 use super::{ReportEntry, Totals};
 use crate::record::{
-    AssertionRecord, AttemptRecord, ErrorKind, Execution, ExecutionStatus, Phase, StepRecord, StepStatus,
+    AssertionRecord, AttemptRecord, ErrorKind, Execution, ExecutionStatus, LazyJson, Phase, StepRecord, StepStatus,
 };
+use crate::value::Value;
 
 const STYLE: &str = include_str!("report.css");
 
@@ -120,7 +121,7 @@ fn push_facts(page: &mut String, entry: &ReportEntry) {
     let _ = writeln!(page, "<div class=\"facts\">{}</div>", facts.join(" · "));
     if !execution.variables.is_empty() {
         page.push_str("<details><summary class=\"note\">variables</summary>\n");
-        push_names(page, execution.variables.iter());
+        push_names(page, execution.variables.iter().map(|(name, value)| (name.as_str(), value)));
         page.push_str("</details>\n");
     }
 }
@@ -153,11 +154,11 @@ fn push_step(page: &mut String, entry: &ReportEntry, step: &StepRecord) {
         let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
     }
     push_assertions(page, &step.assertions);
-    push_exchange(page, "Request", step.request.as_deref());
-    push_exchange(page, "Response", step.response.as_deref());
+    push_exchange(page, "Request", step.request.as_ref().map(LazyJson::value));
+    push_exchange(page, "Response", step.response.as_ref().map(LazyJson::value));
     if !step.outputs.is_empty() {
         page.push_str("<h3>Outputs</h3>\n");
-        push_names(page, step.outputs.iter());
+        push_names(page, step.outputs.iter().map(|(name, value)| (name.as_str(), value)));
     }
     if !step.logs.is_empty() {
         page.push_str("<h3>Log</h3>\n<pre>");
@@ -226,41 +227,97 @@ fn push_assertions(page: &mut String, assertions: &[AssertionRecord]) {
 }
 
 /// A request or a response: its body apart, the rest as a table when it is a map.
-fn push_exchange(page: &mut String, heading: &str, value: Option<&Json>) {
+fn push_exchange(page: &mut String, heading: &str, value: Option<&Value>) {
     let Some(value) = value.filter(|value| !value.is_null()) else { return };
     let _ = writeln!(page, "<h3>{heading}</h3>");
-    let Json::Object(fields) = value else {
-        let _ = writeln!(page, "<pre>{}</pre>", shown(&detail::full(value)));
-        return;
-    };
-    push_names(page, fields.iter().filter(|(name, value)| !is_body(name) && !value.is_null()));
-    for (name, body) in fields.iter().filter(|(name, value)| is_body(name) && !value.is_null()) {
-        if name == "body_text" && fields.get("body").is_some_and(|body| !body.is_null()) {
+    let Value::Map(map) = value else { return push_block(page, value) };
+    let fields = || map.entries.iter().map(|(name, value)| (&**name, value)).filter(|(_, value)| !value.is_null());
+    push_names(page, fields().filter(|(name, _)| !is_body(name)));
+    for (name, body) in fields().filter(|(name, _)| is_body(name)) {
+        if name == "body_text" && map.entries.get("body").is_some_and(|body| !body.is_null()) {
             continue;
         }
-        let _ = writeln!(page, "<pre>{}</pre>", shown(&detail::full(body)));
+        push_block(page, body);
     }
+}
+
+fn push_block(page: &mut String, value: &Value) {
+    let mut text = String::new();
+    value.push_full(&mut text);
+    page.push_str("<pre>");
+    push_shown(page, &text, "\n");
+    page.push_str("</pre>\n");
 }
 
 fn is_body(name: &str) -> bool {
     matches!(name, "body" | "body_text" | "rows" | "messages")
 }
 
-fn push_names<'a>(page: &mut String, fields: impl Iterator<Item = (&'a String, &'a Json)>) {
+fn push_names<'a, V: Cell + 'a>(page: &mut String, fields: impl Iterator<Item = (&'a str, &'a V)>) {
     page.push_str("<table>\n");
+    let mut text = String::new();
     for (name, value) in fields {
-        let text = match value {
-            Json::Object(fields) if fields.values().all(|value| !value.is_object() && !value.is_array()) => {
-                let lines: Vec<_> =
-                    fields.iter().map(|(name, value)| format!("{name}: {}", detail::full(value))).collect();
-                lines.join("\n")
-            }
-            other => detail::full(other),
-        };
-        let text = shown(text.trim_end()).replace('\n', "<br>");
-        let _ = writeln!(page, "<tr><th>{}</th><td><code>{text}</code></td></tr>", escape(name));
+        text.clear();
+        value.push_cell(&mut text);
+        page.push_str("<tr><th>");
+        push_escaped(page, name, "\n");
+        page.push_str("</th><td><code>");
+        push_shown(page, text.trim_end(), "<br>");
+        page.push_str("</code></td></tr>\n");
     }
     page.push_str("</table>\n");
+}
+
+/// What stands in a cell of a table.
+trait Cell {
+    /// Texts as they are, the rest as indented JSON.
+    fn push_full(&self, text: &mut String);
+    /// The same, and a map of plain values as one line for each.
+    fn push_cell(&self, text: &mut String);
+}
+
+impl Cell for Json {
+    fn push_full(&self, text: &mut String) {
+        text.push_str(&detail::full(self));
+    }
+
+    fn push_cell(&self, text: &mut String) {
+        match self {
+            Json::Object(fields) if fields.values().all(|value| !value.is_object() && !value.is_array()) => {
+                push_lines(text, fields.iter().map(|(name, value)| (name.as_str(), value)));
+            }
+            other => other.push_full(text),
+        }
+    }
+}
+
+impl Cell for Value {
+    fn push_full(&self, text: &mut String) {
+        match self {
+            Value::Text(whole) => text.push_str(whole),
+            Value::Int(number) => {
+                let _ = write!(text, "{number}");
+            }
+            other => text.push_str(&serde_json::to_string_pretty(other).unwrap_or_default()),
+        }
+    }
+
+    fn push_cell(&self, text: &mut String) {
+        match self {
+            Value::Map(map) if map.entries.values().all(|value| !value.is_map() && !value.is_list()) => {
+                push_lines(text, map.entries.iter().map(|(name, value)| (&**name, value)));
+            }
+            other => other.push_full(text),
+        }
+    }
+}
+
+fn push_lines<'a, V: Cell + 'a>(text: &mut String, fields: impl Iterator<Item = (&'a str, &'a V)>) {
+    for (nth, (name, value)) in fields.enumerate() {
+        let line_end = if nth > 0 { "\n" } else { "" };
+        text.extend([line_end, name, ": "]);
+        value.push_full(text);
+    }
 }
 
 fn push_attempt(page: &mut String, attempt: &AttemptRecord) {
@@ -275,7 +332,7 @@ fn push_attempt(page: &mut String, attempt: &AttemptRecord) {
         let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
     }
     push_assertions(page, &attempt.assertions);
-    push_exchange(page, "Response", attempt.response.as_ref());
+    push_exchange(page, "Response", attempt.response.clone().map(Value::from_json).as_ref());
     page.push_str("</details>\n");
 }
 
@@ -289,30 +346,57 @@ fn phase_word(phase: Phase) -> &'static str {
 
 /// Escaped text, cut where it is too long for a page.
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(MOST_SHOWN) {
-        Some((end, _)) => format!("{}\n… cut here: {} bytes in all", escape(&text[..end]), text.len()),
-        None => escape(text),
+    let mut escaped = String::with_capacity(text.len().min(MOST_SHOWN) + 16);
+    push_shown(&mut escaped, text, "\n");
+    escaped
+}
+
+fn push_shown(page: &mut String, text: &str, line_end: &str) {
+    let end = if text.len() > MOST_SHOWN { text.char_indices().nth(MOST_SHOWN) } else { None };
+    match end {
+        Some((end, _)) => {
+            push_escaped(page, &text[..end], line_end);
+            let _ = write!(page, "{line_end}… cut here: {} bytes in all", text.len());
+        }
+        None => push_escaped(page, text, line_end),
     }
 }
 
 /// Text for HTML, in elements and in quoted attributes alike.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' | '\t' => escaped.push(character),
-            // A browser would turn it into a second line end.
-            '\r' => {}
-            other if other.is_control() => escaped.push('\u{fffd}'),
-            other => escaped.push(other),
-        }
-    }
+    push_escaped(&mut escaped, text, "\n");
     escaped
+}
+
+/// Escapes text. Whatever stands between two characters that need it is copied as a whole.
+fn push_escaped(page: &mut String, text: &str, line_end: &str) {
+    let bytes = text.as_bytes();
+    let (mut start, mut at) = (0, 0);
+    while let Some(&byte) = bytes.get(at) {
+        let (replacement, length) = match byte {
+            b'&' => ("&amp;", 1),
+            b'<' => ("&lt;", 1),
+            b'>' => ("&gt;", 1),
+            b'"' => ("&quot;", 1),
+            b'\'' => ("&#39;", 1),
+            b'\n' => (line_end, 1),
+            // A browser would turn it into a second line end.
+            b'\r' => ("", 1),
+            0..=0x1f | 0x7f if byte != b'\t' => ("\u{fffd}", 1),
+            // The control characters U+0080 to U+009F.
+            0xc2 if matches!(bytes.get(at + 1), Some(0x80..=0x9f)) => ("\u{fffd}", 2),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        page.push_str(&text[start..at]);
+        page.push_str(replacement);
+        at += length;
+        start = at;
+    }
+    page.push_str(&text[start..]);
 }
 
 fn duration(duration_ms: u64) -> String {

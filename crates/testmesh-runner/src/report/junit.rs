@@ -3,6 +3,7 @@
 //! The verdict is the run's own: a flow that passed has no failing case (a teardown that failed beside it is told in
 //! `system-err`), and a flow that did not pass has at least one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::detail::{self, failure_tree, log_text};
@@ -248,7 +249,11 @@ fn push_problem(text: &mut String, element: &str, (kind, message): (&str, &str),
 }
 
 /// Text for XML 1.0: markup escaped, characters that XML cannot hold replaced by U+FFFD.
-fn escape(text: &str) -> String {
+fn escape(text: &str) -> Cow<'_, str> {
+    let harmless = |byte: &u8| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'&' | b'<' | b'>' | b'"');
+    if text.as_bytes().iter().all(harmless) {
+        return Cow::Borrowed(text);
+    }
     let mut escaped = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         match character {
@@ -263,7 +268,7 @@ fn escape(text: &str) -> String {
             other => escaped.push(other),
         }
     }
-    escaped
+    Cow::Owned(escaped)
 }
 
 fn seconds(duration_ms: u64) -> String {
