@@ -215,6 +215,9 @@ impl Suite {
         console.flow_finished(&finished);
         if self.habits.keep {
             self.entries.push((finished.index, finished.entry));
+        } else if self.pending.is_empty() {
+            // The process is about to end: freeing it piece by piece now would help nobody.
+            std::mem::forget(finished);
         }
     }
 
@@ -235,6 +238,8 @@ impl Suite {
         self.entries.sort_by_key(|(index, _)| *index);
         self.outcome.entries = self.entries.into_iter().map(|(_, entry)| entry).collect();
         console.finished(&self.outcome);
+        // As above: it holds every flow.
+        std::mem::forget(Arc::clone(&self.target));
         self.outcome
     }
 }

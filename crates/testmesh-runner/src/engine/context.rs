@@ -108,8 +108,13 @@ impl<'a> ActionContext<'a> {
 
     /// The W3C `traceparent` for the next request of this step.
     pub(crate) fn traceparent(&self) -> String {
-        let span = rand::random::<u64>().max(1);
-        format!("00-{}-{span:016x}-01", self.flow.run.trace_id)
+        let span = rand::random::<u64>().max(1).to_be_bytes();
+        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+        let mut text = String::with_capacity(55);
+        text.extend(["00-", &self.flow.run.trace_id, "-"]);
+        text.extend(span.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
+        text.push_str("-01");
+        text
     }
 
     /// Adds a line to the step's log (masked) and tells the listeners.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytestring::ByteString;
 use rust_decimal::prelude::ToPrimitive as _;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
@@ -86,13 +87,40 @@ impl Serialize for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(ValueVisitor)
+        source.deserialize_any(Reader { document: None })
     }
 }
 
-struct ValueVisitor;
+/// Parses `document`. Texts without an escape in them share its memory.
+pub(super) fn parse_shared(document: &ByteString) -> Result<Value, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(document);
+    let value = Reader { document: Some(document) }.deserialize(&mut json)?;
+    json.end()?;
+    Ok(value)
+}
 
-impl<'de> Visitor<'de> for ValueVisitor {
+#[derive(Clone, Copy)]
+struct Reader<'d> {
+    /// What is parsed, where texts may share its memory.
+    document: Option<&'d ByteString>,
+}
+
+impl Reader<'_> {
+    /// A part of what is parsed.
+    fn part(self, text: &str) -> ByteString {
+        self.document.map_or_else(|| text.into(), |document| document.slice_ref(text))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<Value, D::Error> {
+        source.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +136,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, source: D) -> Result<Value, D::Error> {
-        Value::deserialize(source)
+        self.deserialize(source)
     }
 
     fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
@@ -127,6 +155,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Float(number))
     }
 
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value, E> {
+        Ok(Value::Text(self.part(text)))
+    }
+
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
         Ok(Value::Text(text.into()))
     }
@@ -137,7 +169,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut items = Vec::with_capacity(list.size_hint().unwrap_or(0).min(4096));
-        while let Some(item) = list.next_element()? {
+        while let Some(item) = list.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Value::list(items))
@@ -145,9 +177,37 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let mut entries = Entries::default();
-        while let Some((key, value)) = object.next_entry::<String, Value>()? {
-            entries.insert(key.into(), value);
+        while let Some(key) = object.next_key_seed(KeyReader(self))? {
+            let value = object.next_value_seed(self)?;
+            entries.insert(key, value);
         }
         Ok(Value::Map(Arc::new(Map { entries, ignore_case: false })))
+    }
+}
+
+/// Reads a key of an object.
+struct KeyReader<'d>(Reader<'d>);
+
+impl<'de> DeserializeSeed<'de> for KeyReader<'_> {
+    type Value = ByteString;
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<ByteString, D::Error> {
+        source.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeyReader<'_> {
+    type Value = ByteString;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<ByteString, E> {
+        Ok(self.0.part(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<ByteString, E> {
+        Ok(key.into())
     }
 }

@@ -16,6 +16,8 @@ use super::{Map, RawJson, Value};
 
 /// Documents up to this many bytes are parsed at once.
 const PARSE_LIMIT: usize = 256 * 1024;
+/// Texts of documents up to this many bytes share their memory: of a larger one, a short text would keep too much.
+const SHARE_LIMIT: usize = 4 * 1024;
 /// Parts up to this many bytes are parsed when a path reaches them; larger ones stay unparsed.
 const CHILD_LIMIT: usize = 64 * 1024;
 /// The parser's own limit on nesting.
@@ -23,6 +25,11 @@ const MAX_DEPTH: usize = 127;
 
 /// Reads a document: parsed when it is small, checked and kept when it is large.
 pub(super) fn read(bytes: Bytes) -> Result<Value, serde_json::Error> {
+    if bytes.len() <= SHARE_LIMIT
+        && let Ok(document) = ByteString::try_from(bytes.clone())
+    {
+        return super::json::parse_shared(&document);
+    }
     if bytes.len() <= PARSE_LIMIT {
         return serde_json::from_slice(&bytes);
     }
