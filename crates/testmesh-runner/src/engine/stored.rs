@@ -38,7 +38,7 @@ pub(crate) fn message(value: Value, masker: &Masker) -> Value {
     let Value::Map(map) = &value else {
         return cut(&value, masker).map_or(value, |(kept, _)| kept);
     };
-    if !map.entries.values().any(|value| needs_cut(value)) {
+    if !map.entries.values().any(needs_cut) {
         return value;
     }
     let mut message = Map::default();
