@@ -4,14 +4,18 @@
 //! Delivery is at least once and unordered; nothing may depend on more. What was read and not acknowledged within
 //! [`RECLAIM_AFTER`] is given to another consumer of the group.
 
+mod fallback;
 mod memory;
+mod redis;
 
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use fallback::FallbackStream;
 pub use memory::MemoryStream;
+pub use redis::{RedisStream, RedisTarget};
 
 /// How long a consumer may keep an entry without acknowledging it.
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(30);

@@ -7,4 +7,7 @@ mod http_body;
 mod http_proxy;
 mod http_tls;
 mod net;
+mod redis_server;
 mod server;
+mod stream;
+mod stream_redis;
