@@ -78,7 +78,7 @@ async fn a_url_of_something_else_is_refused_without_repeating_it() {
 #[tokio::test]
 async fn a_login_made_for_the_server_can_take_on_the_roles_and_no_more() {
     let Some(url) = postgres_database(&[]).await else { return };
-    let user = format!("login_{}", uuid::Uuid::new_v4().simple());
+    let user = format!("login_{}", crate::ids::new_uuid(&crate::clock::SystemClock).simple());
     let login = Login { user: user.clone(), password: Some("it's \"quoted\"".to_owned()) };
     for _ in 0..2 {
         provision(&url, &THINGS, &Owner::Role(Some(login.clone()))).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_login_made_for_the_server_can_take_on_the_roles_and_no_more() {
 #[tokio::test]
 async fn a_schema_can_belong_to_a_login_of_its_own() {
     let Some(url) = postgres_database(&[]).await else { return };
-    let user = format!("owner_{}", uuid::Uuid::new_v4().simple());
+    let user = format!("owner_{}", crate::ids::new_uuid(&crate::clock::SystemClock).simple());
     let login = Login { user: user.clone(), password: None };
     provision(&url, &THINGS, &Owner::Login(login)).await.unwrap();
     let mut theirs = url::Url::parse(&url).unwrap();

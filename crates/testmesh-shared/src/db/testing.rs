@@ -22,7 +22,7 @@ pub async fn postgres_database(schemas: &[&Schema]) -> Option<String> {
         }
         return None;
     };
-    let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+    let name = format!("test_{}", crate::ids::new_uuid(&crate::clock::SystemClock).simple());
     let options: PgConnectOptions = server.parse().expect("the server's URL is one");
     let mut connection = options.connect().await.expect("the server answers");
     connection.execute(AssertSqlSafe(format!("create database {name}"))).await.expect("make a database");
