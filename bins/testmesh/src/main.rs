@@ -13,6 +13,7 @@ mod plan;
 mod remote;
 mod settings;
 mod sources;
+mod spread;
 mod suite;
 
 use std::process::ExitCode;

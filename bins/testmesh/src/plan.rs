@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use testmesh_runner::diagnostic::{Diagnostic, Severity};
 use testmesh_runner::files::Files;
-use testmesh_runner::flow::{Flow, ParseOptions, Row};
+use testmesh_runner::flow::{Flow, ParseOptions, Parsed, Row};
 use testmesh_runner::record::{Execution, ExecutionError, ExecutionStatus, Trigger};
 use testmesh_runner::report::ReportEntry;
 use testmesh_runner::value::Value;
@@ -19,6 +19,7 @@ use crate::environment;
 use crate::exit::Stop;
 use crate::settings::Settings;
 use crate::sources::Source;
+use crate::spread;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -109,9 +110,18 @@ pub(crate) fn make(
     clock: &dyn Clock,
 ) -> Result<Vec<Item>, Stop> {
     let mut planner = Planner { settings, options: settings.parse_options(), clock, environment: None };
-    let mut items = Vec::new();
-    for source in sources {
-        planner.add(source, filter, &mut items)?;
+    let mut items = Vec::with_capacity(sources.len());
+    if planner.reads_environments() {
+        for source in sources {
+            planner.add(source, None, filter, &mut items)?;
+        }
+        return Ok(items);
+    }
+    // No file changes what is known to the next one, so they are compiled side by side.
+    let options = &planner.options;
+    let parsed = spread::map(sources, |source| Some(Flow::parse(source.text.as_deref().ok()?, options)));
+    for (source, parsed) in sources.iter().zip(parsed) {
+        planner.add(source, parsed, filter, &mut items)?;
     }
     Ok(items)
 }
@@ -125,7 +135,19 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn add(&mut self, source: &Source, filter: &Filter<'_>, items: &mut Vec<Item>) -> Result<(), Stop> {
+    /// Whether the flows get an environment that is kept in files beside them.
+    fn reads_environments(&self) -> bool {
+        self.settings.environment.is_some() && !self.settings.remote
+    }
+
+    /// Adds what `source` asks for; `parsed` is its text, if that is compiled already.
+    fn add(
+        &mut self,
+        source: &Source,
+        parsed: Option<Parsed>,
+        filter: &Filter<'_>,
+        items: &mut Vec<Item>,
+    ) -> Result<(), Stop> {
         let text = match &source.text {
             Ok(text) => text,
             Err(unread) => {
@@ -134,7 +156,7 @@ impl Planner<'_> {
             }
         };
         let environment = self.environment(source)?;
-        let parsed = Flow::parse(text, &self.options);
+        let parsed = parsed.unwrap_or_else(|| Flow::parse(text, &self.options));
         if !parsed.is_valid() {
             let message = summary(&source.shown, &parsed.diagnostics);
             items.push(self.invalid(source, message, parsed.diagnostics));

@@ -3,7 +3,7 @@
 //! A file named by itself is always in the list. In a folder only those files are taken that look like a flow, so that
 //! a `docker-compose.yaml` beside the flows is not a failed test.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use testmesh_runner::diagnostic::Diagnostic;
 use testmesh_runner::flow::{Flow, ParseOptions};
 
 use crate::exit::Stop;
+use crate::spread;
 
 /// A flow file and its text.
 #[derive(Debug, Clone)]
@@ -45,24 +46,22 @@ impl Source {
 
 /// Reads every file that `arguments` name, each once, in the order named (folders and globs by path).
 pub(crate) fn collect(arguments: &[String]) -> Result<Vec<Source>, Stop> {
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     let mut sources = Vec::new();
     for argument in arguments {
         let path = Path::new(argument);
         let before = sources.len();
         if path.is_dir() {
-            for file in yaml_files(path)? {
-                push(&mut sources, &mut seen, file, looks_like_a_flow);
-            }
+            sources.append(&mut flows_among(yaml_files(path)?, &mut seen));
         } else if path.exists() || !argument.contains(['*', '?', '[', '{']) {
             if !path.exists() {
                 return Err(Stop::input(format!("no file or folder `{argument}`")));
             }
-            push(&mut sources, &mut seen, path.to_path_buf(), |_| true);
-        } else {
-            for file in matching(argument)? {
-                push(&mut sources, &mut seen, file, looks_like_a_flow);
+            if seen.is_new(path, false) {
+                sources.extend(read(path, |_| true));
             }
+        } else {
+            sources.append(&mut flows_among(matching(argument)?, &mut seen));
         }
         if sources.len() == before && !path.is_file() {
             return Err(Stop::input(format!("no flow file in `{argument}`")));
@@ -71,11 +70,48 @@ pub(crate) fn collect(arguments: &[String]) -> Result<Vec<Source>, Stop> {
     Ok(sources)
 }
 
-fn push(sources: &mut Vec<Source>, seen: &mut HashSet<PathBuf>, path: PathBuf, wanted: fn(&str) -> bool) {
-    if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
-        return;
+/// A file found in a folder.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    path: PathBuf,
+    /// Whether it is a file itself, and no link to one.
+    plain: bool,
+}
+
+/// The files that were taken already, by their true paths.
+#[derive(Debug, Default)]
+struct Seen {
+    files: HashSet<PathBuf>,
+    /// The true path of each folder, so that it is found out once and not for each of its files.
+    folders: HashMap<PathBuf, PathBuf>,
+}
+
+impl Seen {
+    /// Whether the file is met for the first time; `plain` when it is known to be no link.
+    fn is_new(&mut self, path: &Path, plain: bool) -> bool {
+        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let identity = match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) if plain && !folder.as_os_str().is_empty() => {
+                if !self.folders.contains_key(folder) {
+                    self.folders.insert(folder.to_path_buf(), canonical(folder));
+                }
+                self.folders[folder].join(name)
+            }
+            _ => canonical(path),
+        };
+        self.files.insert(identity)
     }
-    let text = match std::fs::read(&path) {
+}
+
+/// Those of `files` that are new and look like a flow.
+fn flows_among(files: Vec<Found>, seen: &mut Seen) -> Vec<Source> {
+    let new: Vec<Found> = files.into_iter().filter(|file| seen.is_new(&file.path, file.plain)).collect();
+    spread::map(&new, |file| read(&file.path, looks_like_a_flow)).into_iter().flatten().collect()
+}
+
+/// Reads a file; none when its text is not `wanted`.
+fn read(path: &Path, wanted: fn(&str) -> bool) -> Option<Source> {
+    let text = match std::fs::read(path) {
         Ok(bytes) => String::from_utf8(bytes).map(Arc::from).map_err(|error| {
             let diagnostics = Flow::parse_bytes(error.as_bytes(), &ParseOptions::default()).diagnostics;
             Unread { reason: "it is not UTF-8 text".to_owned(), diagnostics }
@@ -83,10 +119,10 @@ fn push(sources: &mut Vec<Source>, seen: &mut HashSet<PathBuf>, path: PathBuf, w
         Err(error) => Err(Unread { reason: format!("it cannot be read: {error}"), diagnostics: Vec::new() }),
     };
     if text.as_deref().is_ok_and(|text| !wanted(text)) {
-        return;
+        return None;
     }
-    let shown = path.strip_prefix("./").unwrap_or(&path).display().to_string();
-    sources.push(Source { shown, path, text });
+    let shown = path.strip_prefix("./").unwrap_or(path).display().to_string();
+    Some(Source { shown, path: path.to_path_buf(), text })
 }
 
 /// Whether a top-level key of a flow stands at the beginning of a line.
@@ -106,18 +142,18 @@ fn looks_like_a_flow(text: &str) -> bool {
 }
 
 /// Every YAML file below a folder, hidden folders left out, sorted by path.
-fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
+fn yaml_files(folder: &Path) -> Result<Vec<Found>, Stop> {
     let mut files = Vec::new();
-    walk(folder, &mut |path| {
-        if matches!(path.extension().and_then(|extension| extension.to_str()), Some("yaml" | "yml")) {
-            files.push(path);
+    walk(folder, &mut |file| {
+        if matches!(file.path.extension().and_then(|extension| extension.to_str()), Some("yaml" | "yml")) {
+            files.push(file);
         }
     })?;
     files.sort();
     Ok(files)
 }
 
-fn walk(folder: &Path, found: &mut dyn FnMut(PathBuf)) -> Result<(), Stop> {
+fn walk(folder: &Path, found: &mut dyn FnMut(Found)) -> Result<(), Stop> {
     let unreadable = |error| Stop::input(format!("cannot read the folder `{}`: {error}", folder.display()));
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -127,14 +163,14 @@ fn walk(folder: &Path, found: &mut dyn FnMut(PathBuf)) -> Result<(), Stop> {
         if kind.is_dir() && !hidden {
             walk(&entry.path(), found)?;
         } else if !kind.is_dir() && !hidden {
-            found(entry.path());
+            found(Found { path: entry.path(), plain: kind.is_file() });
         }
     }
     Ok(())
 }
 
 /// The files below the glob's fixed folder that match it, sorted by path.
-fn matching(glob: &str) -> Result<Vec<PathBuf>, Stop> {
+fn matching(glob: &str) -> Result<Vec<Found>, Stop> {
     let invalid = |error| Stop::input(format!("`{glob}` is not a valid glob: {error}"));
     let matcher = GlobBuilder::new(glob.trim_start_matches("./"))
         .literal_separator(true)
@@ -150,9 +186,9 @@ fn matching(glob: &str) -> Result<Vec<PathBuf>, Stop> {
         return Err(Stop::input(format!("no folder `{}`", start.display())));
     }
     let mut files = Vec::new();
-    walk(&start, &mut |path| {
-        if matcher.is_match(path.strip_prefix("./").unwrap_or(&path)) {
-            files.push(path);
+    walk(&start, &mut |file| {
+        if matcher.is_match(file.path.strip_prefix("./").unwrap_or(&file.path)) {
+            files.push(file);
         }
     })?;
     files.sort();

@@ -55,8 +55,9 @@ fn connector(settings: &Settings) -> Result<Connector, Stop> {
 
 /// One thread for one flow; more flows share as many threads as there are cores.
 fn runtime(n_concurrent: usize) -> Result<Runtime, Stop> {
-    let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let n_threads = n_concurrent.min(n_cores);
+    // How many cores there are is written in several files of the system: it is not asked for one flow.
+    let n_cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let n_threads = if n_concurrent > 1 { n_concurrent.min(n_cores()) } else { 1 };
     let mut builder = if n_threads > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
     builder
         .worker_threads(n_threads)

@@ -11,6 +11,7 @@ use crate::console::{Paint, Screen, clean};
 use crate::environment;
 use crate::exit::{Exit, Stop};
 use crate::sources::{self, Source};
+use crate::spread;
 
 /// What is known of one file.
 #[derive(Debug, Serialize)]
@@ -24,7 +25,7 @@ struct Checked {
 pub(crate) fn validate(args: &ValidateArgs, screen: &mut Screen) -> Result<Exit, Stop> {
     let options = options(args);
     let sources = sources::collect(&args.paths)?;
-    let checked: Vec<_> = sources.iter().map(|source| check(source, &options)).collect();
+    let checked = spread::map(&sources, |source| check(source, &options));
     match args.format {
         ValidateFormat::Pretty => screen.print(&pretty(&checked, screen.paint())),
         ValidateFormat::Json => {

@@ -74,7 +74,7 @@ impl<'s> Lexer<'s> {
     pub(super) fn skip_space(&mut self) {
         let rest = self.rest();
         // Most tokens have no space before them, or one.
-        if rest.as_bytes().first().is_some_and(|byte| byte.is_ascii_graphic()) {
+        if rest.as_bytes().first().is_some_and(u8::is_ascii_graphic) {
             return;
         }
         self.at += rest.len() - rest.trim_start().len();

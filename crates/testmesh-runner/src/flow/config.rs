@@ -207,7 +207,7 @@ impl<'t> Decoder<'t, '_> {
     /// Nested steps, which see the loop's variables.
     pub(super) fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
         self.depth += 1;
-        let names = Names { names: Self::loop_names(section), fixed: LOOP_NAMES, ..Names::default() };
+        let names = Names { given: Self::loop_names(section), fixed: LOOP_NAMES, ..Names::default() };
         let steps = self.with_names(names, |d| d.steps(entry, Some(id)));
         self.depth -= 1;
         steps
@@ -229,9 +229,9 @@ impl<'t> Decoder<'t, '_> {
 
     /// What an expression in the configuration sees: the outcome of what the action did.
     fn outcome(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names<'t> {
-        let mut names = Self::loop_names(section);
-        names.extend(LOOP_NAMES.iter().map(|name| Cow::Borrowed(*name)));
-        Names { names, fixed: super::step::RESULT_ROOTS, result: spec.result, open: spec.open_result }
+        let mut given = Self::loop_names(section);
+        given.extend(LOOP_NAMES.iter().map(|name| Cow::Borrowed(*name)));
+        Names { given, fixed: super::step::RESULT_ROOTS, result: spec.result, open: spec.open_result }
     }
 
     /// What assertions in the configuration see: the keys of `data`, which may be any when it is a reference.
@@ -240,7 +240,7 @@ impl<'t> Decoder<'t, '_> {
         let data = section.any(&["data", "input", "source"]);
         names.open = data.is_some_and(|data| data.value.entries().is_none());
         if let Some(entries) = data.and_then(|data| data.value.entries()) {
-            names.names.extend(entries.iter().map(|entry| entry.key.clone()));
+            names.given.extend(entries.iter().map(|entry| entry.key.clone()));
         }
         names
     }

@@ -45,7 +45,7 @@ pub(crate) enum Definer<'t> {
 #[derive(Debug, Default)]
 pub(crate) struct Names<'t> {
     /// Names that the flow gives.
-    pub(crate) names: Vec<Cow<'t, str>>,
+    pub(crate) given: Vec<Cow<'t, str>>,
     /// Names that are always the same.
     pub(crate) fixed: &'static [&'static str],
     /// What an action's result holds.
@@ -63,7 +63,7 @@ impl Names<'_> {
     /// Every name.
     pub(crate) fn each(&self) -> impl Iterator<Item = &str> {
         let result = self.result.iter().map(|field| field.name);
-        self.names.iter().map(|name| &**name).chain(self.fixed.iter().copied()).chain(result)
+        self.given.iter().map(|name| &**name).chain(self.fixed.iter().copied()).chain(result)
     }
 }
 

@@ -92,7 +92,7 @@ impl<'t> Decoder<'t, '_> {
         let description = self.text(&section, "description");
         let when = section.set("when").and_then(|entry| self.expression_of(entry));
         let config = self.step_config(&section, known, &id);
-        let own = self.define(&section, known, id.clone(), line);
+        let own = self.define(&section, known, &id, line);
         self.facts.push(Fact::Open(own));
         let assert = self.assertions(section.entry("assert"));
         let assert_any = self.assertions(section.entry("assert_any"));
@@ -224,20 +224,20 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Makes the step's id and outputs known to what follows, and gives the names that its own assertions see.
-    fn define(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: Cow<'t, str>, line: u32) -> Names<'t> {
+    fn define(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: &Cow<'t, str>, line: u32) -> Names<'t> {
         let (open, result) = match known {
             Known::Here(spec) => (spec.open_result, spec.result),
             Known::Not(_) => (true, &[][..]),
         };
         let outputs = section.entry("output").and_then(|entry| entry.value.entries()).unwrap_or_default();
-        let names = outputs.iter().map(|entry| entry.key.clone()).collect();
-        let keys = Names { names, fixed: RESULT_ROOTS, result, open };
+        let given = outputs.iter().map(|entry| entry.key.clone()).collect();
+        let keys = Names { given, fixed: RESULT_ROOTS, result, open };
         self.facts.push(Fact::Define(Definition { name: id.clone(), line, by: Definer::Step(keys) }));
         for output in outputs {
             let by = Definer::Output { step: id.clone() };
             self.facts.push(Fact::Define(Definition { name: output.key.clone(), line, by }));
         }
-        Names { names: Vec::new(), fixed: RESULT_ROOTS, result, open }
+        Names { given: Vec::new(), fixed: RESULT_ROOTS, result, open }
     }
 
     fn outputs(&mut self, section: &Section<'_, 't>) -> Vec<Output> {

@@ -265,7 +265,27 @@ impl<'t> Reader<'t> {
     /// Where the text without quotes at `at` ends, and what ends it.
     fn plain(&self) -> Option<(usize, Ending)> {
         let first = self.byte(self.at)?;
-        if b",[]{}#&*!|>'\"%@`?:".contains(&first) || self.is_item() {
+        let special = matches!(
+            first,
+            b',' | b'['
+                | b']'
+                | b'{'
+                | b'}'
+                | b'#'
+                | b'&'
+                | b'*'
+                | b'!'
+                | b'|'
+                | b'>'
+                | b'\''
+                | b'"'
+                | b'%'
+                | b'@'
+                | b'`'
+                | b'?'
+                | b':'
+        );
+        if special || self.is_item() {
             return None;
         }
         let mut end = self.at;
