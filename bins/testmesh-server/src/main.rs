@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 stopped as asked, 1 something failed, 2 a setting is wrong.
 
+mod databases;
 mod server;
 mod settings;
 mod signals;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use settings::{Command, Settings, TokenCommand};
+use settings::{Command, DatabaseSettings, Settings, TokenCommand};
 
 /// Why the server did not do what it was asked.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let settings = Settings::parse();
     let outcome = match &settings.command {
         Some(Command::Token { command: TokenCommand::Create { name, scope } }) => token::create(name, *scope),
+        Some(Command::Migrate { database, admin_url }) => migrate(database, admin_url.as_deref()),
         None => serve(&settings),
     };
     let (message, code) = match outcome {
@@ -40,11 +42,19 @@ fn main() -> ExitCode {
 }
 
 fn serve(settings: &Settings) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(server::run(settings))
+}
+
+fn migrate(settings: &DatabaseSettings, admin_url: Option<&str>) -> Result<(), Failure> {
+    let done = runtime()?.block_on(databases::migrate(settings, admin_url))?;
+    writeln!(std::io::stdout(), "{done}").map_err(|error| Failure::Failed(format!("cannot write to stdout: {error}")))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(server::run(settings))
+        .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))
 }
 
 impl Failure {

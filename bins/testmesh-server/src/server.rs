@@ -8,14 +8,17 @@ use std::time::Duration;
 use testmesh_api::{Access, ApiState, Check, Limits, Metrics, Tokens, metrics_router, router, serve};
 use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
+use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
 use testmesh_shared::clock::{Clock, SystemClock};
-use testmesh_shared::db::{DataFolder, Db};
+use testmesh_shared::db::Db;
 use testmesh_shared::net::{Connector, NetPolicy};
+use testmesh_shared::stream::{MemoryStream, Stream};
 use testmesh_shared::tasks::Tasks;
 use testmesh_shared::telemetry::{self, LogFormat};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::databases::{self, Databases};
 use crate::settings::{LogFormatSetting, Settings};
 use crate::signals::Signals;
 use crate::{Failure, chain};
@@ -35,8 +38,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     let access = access(settings)?;
     let mut signals = Signals::listen().map_err(|error| Failure::failed(&error))?;
     let files = files(settings)?;
-    // Taken first: a second server on this folder is told so before anything else can fail.
-    let folder = DataFolder::take(&settings.data_dir).map_err(|error| Failure::failed(&error))?;
+    // Opened first: a second server on this data folder is told so before anything else can fail.
+    let databases = Databases::open(&settings.database).await?;
     let listener = bind(settings.listen, "--listen").await?;
     let address = listener.local_addr().map_err(|error| Failure::failed(&error))?;
     let metrics_listener = match settings.metrics_addr {
@@ -44,8 +47,9 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
         None => None,
     };
     let metrics_address = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let connector = Connector::new(network_policy(settings, address, metrics_address)?);
-    let databases = Databases::open(&folder).await?;
+    let connector = Connector::new(network_policy(settings, address, metrics_address).await?);
+    let stream: Arc<dyn Stream> = Arc::new(MemoryStream::new());
+    let scheduler = start_scheduler(&databases, &stream);
     let (state, runs) = wire(settings, &databases, access, (connector, files)).await?;
     let (metrics, stopping, closing) = (state.metrics.clone(), state.stopping.clone(), state.closing.clone());
 
@@ -55,10 +59,12 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
         tasks.spawn(serve(listener, metrics_router(metrics.clone()), closing.clone(), CONNECTION_GRACE));
     }
     tasks.spawn(upkeep(metrics, closing.clone()));
-    announce(address, metrics_address, &folder)?;
+    announce(address, metrics_address, &databases.place)?;
 
     signals.next().await;
     stop(settings, &runs, &stopping, &mut signals).await;
+    // After the runs: what they came to is still taken in.
+    scheduler.drain().await;
     closing.cancel();
     tasks.join().await;
     databases.close().await;
@@ -84,24 +90,9 @@ async fn stop(settings: &Settings, runs: &ExecutorHandle, stopping: &Cancellatio
     drained.await;
 }
 
-/// The databases of this process.
-struct Databases {
-    flows: Db,
-    executions: Db,
-}
-
-impl Databases {
-    async fn open(folder: &DataFolder) -> Result<Self, Failure> {
-        let flows = Db::embedded(folder, &testmesh_storage::SCHEMA).await;
-        let executions = Db::embedded(folder, &testmesh_runner::repository::SCHEMA).await;
-        let failed = |error| Failure::failed(&error);
-        Ok(Self { flows: flows.map_err(failed)?, executions: executions.map_err(failed)? })
-    }
-
-    async fn close(&self) {
-        self.flows.close().await;
-        self.executions.close().await;
-    }
+fn start_scheduler(databases: &Databases, stream: &Arc<dyn Stream>) -> SchedulerHandle {
+    let parts = SchedulerParts { db: databases.scheduler.clone(), clock: None, stream: Arc::clone(stream) };
+    testmesh_scheduler::start(parts, SchedulerConfig::default())
 }
 
 /// Puts the domains together.
@@ -132,7 +123,11 @@ async fn wire(
         executions: runs.executions(),
         clock,
         access,
-        checks: vec![check("flows_database", &databases.flows), check("executions_database", &databases.executions)],
+        checks: vec![
+            check("flows_database", &databases.flows),
+            check("executions_database", &databases.executions),
+            check("scheduler_database", &databases.scheduler),
+        ],
         limits: Limits::default(),
         metrics: Metrics::install(),
         stopping: CancellationToken::new(),
@@ -204,13 +199,17 @@ fn files(settings: &Settings) -> Result<Files, Failure> {
     Ok(Files { base: root.clone(), root: Some(root), enabled: true })
 }
 
-/// Where flows may connect to: not to this server itself.
-fn network_policy(
+/// Where flows may connect to: not to this server itself, nor to where its data is.
+async fn network_policy(
     settings: &Settings,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
 ) -> Result<NetPolicy, Failure> {
-    let own: Vec<_> = std::iter::once(address).chain(metrics_address).collect();
+    let mut own: Vec<_> = std::iter::once(address).chain(metrics_address).collect();
+    own.extend(databases::addresses(&settings.database).await?);
+    if let Some(url) = &settings.redis_url {
+        own.extend(databases::resolve(url, 6379).await);
+    }
     NetPolicy::server(&own)
         .with_denied(&settings.net_deny)
         .map_err(|error| Failure::Setting(format!("--net-deny: {error}")))?
@@ -238,15 +237,14 @@ async fn upkeep(metrics: Metrics, closing: CancellationToken) {
 }
 
 /// Says where the server is, for the person or the program that started it.
-fn announce(address: SocketAddr, metrics: Option<SocketAddr>, folder: &DataFolder) -> Result<(), Failure> {
+fn announce(address: SocketAddr, metrics: Option<SocketAddr>, place: &str) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let mut out = std::io::stdout().lock();
-    let place = folder.path().display();
     let mut written = writeln!(out, "TestMesh {version} listens on http://{address} (data in {place})");
     if let (Ok(()), Some(metrics)) = (&written, metrics) {
         written = writeln!(out, "Metrics are on http://{metrics}/metrics");
     }
     written.and_then(|()| out.flush()).map_err(|error| Failure::Failed(format!("cannot write to stdout: {error}")))?;
-    tracing::info!(address = %address, data_dir = %place, version, "listening");
+    tracing::info!(address = %address, data = place, version, "listening");
     Ok(())
 }

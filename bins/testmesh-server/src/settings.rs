@@ -1,11 +1,15 @@
 //! Every setting: a flag, the environment variable that does the same, its default.
 
+mod database;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use testmesh_api::Scope;
+
+pub(crate) use database::DatabaseSettings;
 
 /// Stores flows (end-to-end tests written as YAML), runs them, and shows what happened.
 ///
@@ -21,9 +25,13 @@ pub(crate) struct Settings {
     #[arg(long, env = "TESTMESH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:5016")]
     pub(crate) listen: SocketAddr,
 
-    /// Folder of the embedded databases; made when it is not there. One server at a time may use it.
-    #[arg(long, env = "TESTMESH_DATA_DIR", value_name = "FOLDER", default_value = "./testmesh-data")]
-    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) database: DatabaseSettings,
+
+    /// Redis that carries jobs between servers: redis://user:password@host:6379/0, or rediss:// with TLS. Without it
+    /// servers that share a PostgreSQL database find their jobs there.
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) redis_url: Option<String>,
 
     /// Tokens that may call: lines of `name:scope:sha256-of-token`, read again when the file changes. See `token create`.
     /// Without it everyone who reaches the loopback address may do everything.
@@ -77,6 +85,17 @@ pub(crate) enum Command {
     Token {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+    /// Makes the schemas and roles in PostgreSQL, as far as they are missing, and brings every schema to this release's
+    /// version. Can be repeated, and run while servers are.
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseSettings,
+
+        /// The same database server with a login that may create roles and schemas. Only needed once, when the login of
+        /// --database-url may not.
+        #[arg(long, env = "TESTMESH_ADMIN_URL", value_name = "URL", hide_env_values = true)]
+        admin_url: Option<String>,
     },
 }
 
@@ -134,7 +153,12 @@ mod tests {
             if matches!(flag, "help" | "version") {
                 continue;
             }
-            let variable = format!("TESTMESH_{}", flag.to_uppercase().replace('-', "_"));
+            let variable = match flag {
+                // The names that every platform uses for them.
+                "database-url" => "DATABASE_URL".to_owned(),
+                "redis-url" => "REDIS_URL".to_owned(),
+                other => format!("TESTMESH_{}", other.to_uppercase().replace('-', "_")),
+            };
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()), "--{flag}");
             assert!(argument.get_help().is_some(), "--{flag} has no text");
         }

@@ -24,7 +24,8 @@ pub(crate) struct Server {
 /// The binary with no setting from outside.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testmesh-server"));
-    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TESTMESH_"));
+    let is_ours = |name: &str| name.starts_with("TESTMESH_") || name == "DATABASE_URL" || name == "REDIS_URL";
+    let ours = std::env::vars_os().filter(|(name, _)| is_ours(&name.to_string_lossy()));
     ours.for_each(|(name, _)| {
         command.env_remove(name);
     });

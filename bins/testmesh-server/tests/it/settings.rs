@@ -26,6 +26,12 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_NET_DENY",
         "TESTMESH_NET_ALLOW",
         "TESTMESH_DRAIN_TIMEOUT",
+        "DATABASE_URL",
+        "TESTMESH_FLOWS_DATABASE_URL",
+        "TESTMESH_EXECUTIONS_DATABASE_URL",
+        "TESTMESH_SCHEDULER_DATABASE_URL",
+        "TESTMESH_DATABASE_CONNECTIONS",
+        "REDIS_URL",
     ] {
         assert!(out.contains(part), "{part} is missing in:\n{out}");
     }
@@ -51,6 +57,9 @@ fn wrong_settings_are_refused_with_code_2() {
     check(&["--flow-files", "/nonexistent/files"], "--flow-files");
     check(&["--concurrency", "0"], "--concurrency");
     check(&["--no-such-flag"], "--no-such-flag");
+    check(&["--flows-database-url", "postgres://a@127.0.0.1/b"], "--database-url");
+    let (code, _, errors) = outcome(binary().args(["migrate", "--admin-url", "postgres://a@127.0.0.1/b"]));
+    assert!(code == 2 && errors.contains("--admin-url"), "{code} {errors}");
     let (code, _, errors) = outcome(binary().args(["token", "create", "--name", "a b", "--scope", "read"]));
     assert!(code == 2 && errors.contains("the name must be"), "{code} {errors}");
 }

@@ -46,6 +46,10 @@ pub(crate) struct Differences {
     pub(crate) limits: Option<Limits>,
     /// A check that fails.
     pub(crate) broken_check: bool,
+    /// A check that panics: a fault in the server.
+    pub(crate) faulty_check: bool,
+    /// Smaller limits of the executor.
+    pub(crate) executor: Option<ExecutorConfig>,
 }
 
 /// An answer, read whole.
@@ -76,13 +80,13 @@ impl TestApp {
             connector: Connector::new(NetPolicy::server(&[])),
             files: Files::none(),
         };
-        let runs = executor::start(parts, ExecutorConfig::default()).await.unwrap();
+        let runs = executor::start(parts, differences.executor.unwrap_or_default()).await.unwrap();
         let tokens = differences.tokens.map(|lines| {
             let path = folder.path().join("tokens");
             std::fs::write(&path, lines.join("\n")).unwrap();
             Arc::new(Tokens::load(&path).unwrap())
         });
-        let broken = differences.broken_check;
+        let (broken, faulty) = (differences.broken_check, differences.faulty_check);
         let stopping = CancellationToken::new();
         let stop = CancellationToken::new();
         let state = ApiState {
@@ -93,6 +97,7 @@ impl TestApp {
             clock,
             access: Access { tokens, origins: differences.origins },
             checks: vec![Check::new("flows_database", move || async move {
+                assert!(!faulty, "a fault that a test asked for");
                 if broken { Err("no".to_owned()) } else { Ok(()) }
             })],
             limits: differences.limits.unwrap_or_default(),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testmesh_api::Limits;
+use testmesh_runner::executor::ExecutorConfig;
 
-use crate::app::{Answer, Differences, HELLO, TestApp};
+use crate::app::{Answer, Differences, HELLO, SLOW, TestApp};
 
 const UNKNOWN: &str = "019a0000-0000-7000-8000-000000000000";
 
@@ -154,6 +155,33 @@ async fn a_run_has_rules_too() {
     check("", &json!({"seed": -1}), "-1").await;
     let request = app.request(Method::POST, &format!("/api/v1/flows/{id}/executions"));
     Answer::of(request.header("idempotency-key", "a b")).await.problem(422, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_says_when_to_come_back() {
+    let config = ExecutorConfig { concurrency: 1, queue: 0, ..ExecutorConfig::default() };
+    let app = TestApp::with(Differences { executor: Some(config), ..Differences::default() }).await;
+    let running = app.send_yaml(Method::POST, "/api/v1/executions?wait=100ms", SLOW).await.expect(202);
+    assert_eq!(running["status"], "running");
+    let refused = app.send_yaml(Method::POST, "/api/v1/executions", HELLO).await;
+    refused.problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_fault_in_the_server_tells_its_request_id_and_nothing_else() {
+    let app = TestApp::with(Differences { faulty_check: true, ..Differences::default() }).await;
+    let problem = app.get("/readyz").await.problem(500, "internal");
+    assert!(!problem.to_string().contains("a test asked for"), "{problem}");
+    assert!(problem["request_id"].is_string(), "{problem}");
+}
+
+#[tokio::test]
+async fn a_run_that_takes_longer_than_it_may_is_an_error_with_its_code() {
+    let app = TestApp::start().await;
+    let flow = SLOW.replace("name: slow", "name: slow\nconfig:\n  timeout: 50ms");
+    let finished = app.send_yaml(Method::POST, "/api/v1/executions?wait=30s", &flow).await.expect(200);
+    assert_eq!((&finished["status"], &finished["error"]["code"]), (&json!("error"), &json!("timeout")), "{finished}");
 }
 
 #[tokio::test]
