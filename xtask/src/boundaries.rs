@@ -4,6 +4,7 @@ mod contract;
 mod graph;
 mod interface;
 mod licences;
+mod reach;
 mod tidy;
 
 use std::io::Write;
@@ -20,6 +21,7 @@ pub(crate) fn run(root: &Path, bless: bool, out: &mut dyn Write) -> Result<bool,
     }
     let mut findings = graph::check(root, &members)?;
     findings.extend(contract::check(root, &members)?);
+    findings.extend(reach::check(root, &members)?);
     findings.extend(tidy::check(root)?);
     findings.extend(licences::check(root)?);
     Ok(finding::report("boundaries", findings, out)?)

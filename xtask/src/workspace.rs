@@ -35,6 +35,8 @@ pub(crate) struct Edge {
     pub(crate) to: String,
     /// Whether only tests depend on it.
     pub(crate) for_tests: bool,
+    /// The features that the dependency turns on.
+    pub(crate) features: Vec<String>,
 }
 
 /// Reads the members of the workspace at `root`.
@@ -51,6 +53,7 @@ pub(crate) fn members(root: &Path) -> Result<Vec<Member>, Failure> {
             .map(|dependency| Edge {
                 to: dependency.name.clone(),
                 for_tests: dependency.kind == DependencyKind::Development,
+                features: dependency.features.clone(),
             });
         Member {
             name: package.name.to_string(),
@@ -120,7 +123,7 @@ pub(crate) mod fixture {
     }
 
     /// A workspace of crates that depend on each other as said: `("crates/testmesh-api", &["testmesh-runner"])`. An
-    /// edge that begins with `dev:` is for tests alone.
+    /// edge that begins with `dev:` is for tests alone; `name[feature]` turns a feature on.
     pub(crate) fn workspace(crates: &[(&str, &[&str])]) -> TempDir {
         let mut files = vec![("Cargo.toml".to_owned(), root_manifest(crates))];
         for (folder, edges) in crates {
@@ -143,8 +146,12 @@ pub(crate) mod fixture {
     fn manifest(crates: &[(&str, &[&str])], folder: &str, edges: &[&str]) -> String {
         let up = "../".repeat(folder.matches('/').count() + 1);
         let line = |edge: &str| {
+            let (edge, features) = match edge.split_once('[') {
+                Some((edge, feature)) => (edge, format!(", features = [{:?}]", feature.trim_end_matches(']'))),
+                None => (edge, String::new()),
+            };
             let (target, _) = crates.iter().find(|(folder, _)| name(folder) == edge).expect("a crate of the fixture");
-            format!("{edge} = {{ path = \"{up}{target}\" }}\n")
+            format!("{edge} = {{ path = \"{up}{target}\"{features} }}\n")
         };
         let normal: String = edges.iter().filter(|edge| !edge.starts_with("dev:")).map(|edge| line(edge)).collect();
         let tests: String = edges.iter().filter_map(|edge| edge.strip_prefix("dev:")).map(line).collect();

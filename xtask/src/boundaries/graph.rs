@@ -9,6 +9,9 @@ use crate::workspace::{self, Edge, Failure, Member};
 
 const SHARED: &str = "testmesh-shared";
 
+/// The feature of [`SHARED`] that is for tests alone.
+const FOR_TESTS: &str = "test-support";
+
 /// Each library crate and what it may depend on. Binaries below `bins/` wire everything, so they may use any.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("testmesh-api", &["testmesh-scheduler", "testmesh-runner", "testmesh-storage", SHARED]),
@@ -23,6 +26,12 @@ const EDGE: Rule = Rule {
     name: "crate-edge",
     reason: "a domain reaches another through the graph of docs/ARCHITECTURE.md alone, so that it can move out of the process",
     remedy: "depend on a trait of an allowed crate, or move the shared type to `testmesh-shared`; a new edge is a change of the architecture",
+};
+
+const TEST_SUPPORT: Rule = Rule {
+    name: "test-support",
+    reason: "what makes databases for tests has no place in a server that people run",
+    remedy: "turn the feature on below `[dev-dependencies]`; what the product needs does not belong behind it",
 };
 
 const CYCLE: Rule = Rule {
@@ -42,6 +51,12 @@ pub(crate) fn check(root: &Path, members: &[Member]) -> Result<Vec<Finding>, Fai
     let mut findings = Vec::new();
     for member in members {
         let manifest = workspace::read(&member.manifest)?;
+        for edge in member.edges.iter().filter(|edge| !edge.for_tests && edge.features.iter().any(|on| on == FOR_TESTS))
+        {
+            let message =
+                format!("`{}` depends on `{}` with `{FOR_TESTS}`, and not for its tests", member.name, edge.to);
+            findings.push(Finding::new(root, &member.manifest, line_of(&manifest, &edge.to), &TEST_SUPPORT, message));
+        }
         let wires_everything = member.folder.starts_with(root.join("bins"));
         match ALLOWED.iter().find(|(name, _)| *name == member.name) {
             _ if wires_everything => {}
@@ -139,7 +154,7 @@ mod tests {
         check_edges(
             &[
                 (API, &["testmesh-scheduler", "testmesh-runner", "testmesh-storage", "testmesh-shared"]),
-                (RUNNER, &["testmesh-storage", "testmesh-shared", "dev:testmesh-shared"]),
+                (RUNNER, &["testmesh-storage", "testmesh-shared", "dev:testmesh-shared[test-support]"]),
                 (SCHEDULER, &["testmesh-shared"]),
                 (STORAGE, &["testmesh-shared"]),
                 (SHARED_FOLDER, &[]),
@@ -172,6 +187,47 @@ mod tests {
                 9,
                 "crate-edge",
                 "`testmesh-storage` depends on `testmesh-api` in its tests",
+            )],
+        );
+    }
+
+    #[test]
+    fn an_optional_or_built_with_edge_counts() {
+        let tables = [
+            ("[build-dependencies]", ""),
+            ("[target.'cfg(unix)'.dependencies]", ""),
+            ("[dependencies]", ", optional = true"),
+        ];
+        for (table, more) in tables {
+            let table = format!("{table}\ntestmesh-runner = {{ path = \"../testmesh-runner\"{more} }}\n");
+            let manifest = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n\n");
+            let folder = fixture::folder(&[
+                ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n"),
+                ("crates/testmesh-runner/Cargo.toml", &manifest("testmesh-runner")),
+                ("crates/testmesh-runner/src/lib.rs", "//! Nothing.\n"),
+                ("crates/testmesh-scheduler/Cargo.toml", &format!("{}{table}", manifest("testmesh-scheduler"))),
+                ("crates/testmesh-scheduler/src/lib.rs", "//! Nothing.\n"),
+            ]);
+            let root = folder.path().canonicalize().unwrap();
+            let findings = check(&root, &workspace::members(&root).unwrap()).unwrap();
+            let found: Vec<_> = findings.iter().map(|finding| (finding.line, finding.rule)).collect();
+            assert_eq!(found, [(6, "crate-edge")], "{table}");
+        }
+    }
+
+    #[test]
+    fn support_for_tests_in_the_product_is_found() {
+        check_edges(
+            &[
+                (SHARED_FOLDER, &[]),
+                (RUNNER, &["testmesh-shared[test-support]"]),
+                ("bins/a", &["dev:testmesh-shared[test-support]"]),
+            ],
+            &[(
+                "crates/testmesh-runner/Cargo.toml",
+                7,
+                "test-support",
+                "`testmesh-runner` depends on `testmesh-shared` with `test-support`, and not for its tests",
             )],
         );
     }
