@@ -7,6 +7,7 @@
 mod fields;
 mod zone;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -160,6 +161,44 @@ impl Cron {
     /// The next `count` times after `from`, in order; fewer when it does not fire that often.
     pub fn upcoming(&self, from: DateTime<Utc>, zone: Tz, count: usize) -> Vec<DateTime<Utc>> {
         std::iter::successors(self.next_after(from, zone), |last| self.next_after(*last, zone)).take(count).collect()
+    }
+
+    /// The newest `count` of the times from `first`, which is one of them, to `until`, oldest first.
+    pub(crate) fn newest(
+        &self,
+        first: DateTime<Utc>,
+        until: DateTime<Utc>,
+        zone: Tz,
+        count: usize,
+    ) -> Vec<DateTime<Utc>> {
+        if first > until || count == 0 {
+            return Vec::new();
+        }
+        if let Rule::Every(interval) = &self.rule {
+            let Ok(interval) = TimeDelta::from_std(*interval) else { return vec![first] };
+            let n_after = (until - first).num_seconds() / interval.num_seconds().max(1);
+            let from = n_after.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX) - 1).max(0);
+            let at = |n: i64| Some(first + TimeDelta::seconds(interval.num_seconds().checked_mul(n)?));
+            return (from..=n_after).filter_map(at).collect();
+        }
+        // Look back over ever longer stretches, so that years of missed seconds are not walked through.
+        let mut stretch = TimeDelta::minutes(1);
+        loop {
+            let start = until - stretch;
+            let begin = if start <= first { Some(first) } else { self.next_after(start, zone) };
+            let mut found: VecDeque<DateTime<Utc>> = VecDeque::new();
+            let times = std::iter::successors(begin, |last| self.next_after(*last, zone));
+            for time in times.take_while(|time| *time <= until) {
+                if found.len() == count {
+                    found.pop_front();
+                }
+                found.push_back(time);
+            }
+            if found.len() == count || start <= first {
+                return found.into();
+            }
+            stretch = stretch * 4;
+        }
     }
 
     /// What it means, in English: "At 09:30 on Monday".

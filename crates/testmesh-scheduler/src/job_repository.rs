@@ -3,12 +3,14 @@
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use testmesh_shared::clock::Clock;
 use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
-use testmesh_shared::ids::{ExecutionId, FlowId, JobId, ScheduleId};
+use testmesh_shared::ids::{ExecutionId, FlowId, JobId, ScheduleId, new_uuid};
 use testmesh_shared::on_db;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
 use uuid::Uuid;
 
+use crate::firing::Firing;
 use crate::schedule_repository::{failed, page_of, word};
 use crate::{Job, JobFilter, JobStatus, NewTrigger, Retry, Schedule, ScheduleSpec, SchedulerError};
 
@@ -87,6 +89,24 @@ impl TryFrom<JobRow> for Job {
             created_at: row.created_at.0,
         })
     }
+}
+
+/// A job as the statement takes it.
+#[derive(Serialize)]
+pub(crate) struct NewJob {
+    id: Uuid,
+    schedule_id: Uuid,
+    nominal_at: Stamp,
+    flow_id: Uuid,
+    payload: String,
+    state: &'static str,
+    attempt: u32,
+    max_attempts: u32,
+    available_at: Stamp,
+    finished_at: Option<Stamp>,
+    reason: Option<&'static str>,
+    message: Option<String>,
+    created_at: Stamp,
 }
 
 impl JobRepository {
@@ -184,6 +204,42 @@ impl JobRepository {
         }.await);
         read(row, || format!("retry job `{id}`"))
     }
+}
+
+/// What a firing of `schedule` is stored as.
+pub(crate) fn new_job(schedule: &Schedule, payload: &Payload, firing: Firing, now: DateTime<Utc>) -> NewJob {
+    let is_over = firing.status == JobStatus::Skipped;
+    let (reason, message) = firing.skipped.unzip();
+    NewJob {
+        id: new_uuid(&At(now)),
+        schedule_id: schedule.id.as_uuid(),
+        nominal_at: Stamp(firing.nominal_at),
+        flow_id: schedule.spec.flow_id.as_uuid(),
+        payload: json(payload),
+        state: firing.status.as_str(),
+        attempt: u32::from(!is_over),
+        max_attempts: schedule.spec.retry.max_attempts,
+        available_at: Stamp(firing.available_at),
+        finished_at: is_over.then_some(Stamp(now)),
+        reason,
+        message,
+        created_at: Stamp(now),
+    }
+}
+
+/// A clock that shows one time, for ids.
+#[derive(Debug, Clone, Copy)]
+struct At(DateTime<Utc>);
+
+impl Clock for At {
+    fn now(&self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+/// What a statement takes.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("a batch holds nothing that JSON cannot")
 }
 
 /// The listing whose index holds the jobs of this state.

@@ -6,10 +6,16 @@
 //! one of them leads.
 
 pub mod cron;
+mod dispatcher;
+mod firing;
 mod job_repository;
 mod local;
+mod reports;
+mod retention;
 mod schedule_repository;
 mod schema;
+mod settlement;
+mod ticker;
 mod words;
 
 use async_trait::async_trait;

@@ -16,12 +16,19 @@ use testmesh_shared::stream::Stream;
 use testmesh_shared::tasks::Tasks;
 use tokio::sync::Notify;
 
+use crate::dispatcher::Dispatcher;
 use crate::job_repository::JobRepository;
+use crate::reports::Reports;
+use crate::retention::Retention;
 use crate::schedule_repository::{ScheduleRepository, failed};
+use crate::ticker::Ticker;
 use crate::{
     Job, JobFilter, JobStatus, NewSchedule, NewTrigger, Schedule, ScheduleFilter, ScheduleSpec, Scheduler,
     SchedulerError,
 };
+
+/// The shortest rest of a loop after an error; the longest is twice that.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// What the scheduler works with.
 pub struct SchedulerParts {
@@ -56,13 +63,24 @@ pub struct SchedulerHandle {
 pub fn start(parts: SchedulerParts, config: SchedulerConfig) -> SchedulerHandle {
     let SchedulerParts { db, clock, stream } = parts;
     let (wakers, tasks) = (Wakers::default(), Tasks::new());
-    tracing::debug!(?stream, ?config, "the scheduler starts");
-    let scheduler = LocalScheduler {
-        schedules: ScheduleRepository { db: db.clone() },
-        jobs: JobRepository { db: db.clone() },
-        time: Time { db, clock },
-        wakers,
+    let time = Time { db: db.clone(), clock };
+    let cancelled = || tasks.cancelled().clone();
+    let ticker = Ticker { db: db.clone(), time: time.clone(), wakers: wakers.clone() };
+    tasks.spawn(ticker.run(cancelled()));
+    let dispatcher = Dispatcher {
+        db: db.clone(),
+        time: time.clone(),
+        wakers: wakers.clone(),
+        stream: Arc::clone(&stream),
+        n_held: 0,
     };
+    tasks.spawn(dispatcher.run(cancelled()));
+    let reports = Reports { db: db.clone(), time: time.clone(), wakers: wakers.clone(), stream };
+    tasks.spawn(reports.run(cancelled()));
+    let retention = Retention { db: db.clone(), time: time.clone(), keep: config.keep_jobs };
+    tasks.spawn(retention.run(cancelled()));
+    let schedules = ScheduleRepository { db: db.clone() };
+    let scheduler = LocalScheduler { schedules, jobs: JobRepository { db }, time, wakers };
     SchedulerHandle { scheduler: Arc::new(scheduler), tasks }
 }
 
@@ -101,12 +119,23 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    async fn now(&self) -> Result<DateTime<Utc>, SchedulerError> {
-        match &self.clock {
-            Some(clock) => Ok(clock.now()),
-            None => self.db.now().await.map_err(failed("ask the database for the time")),
+    /// The time of a held clock.
+    pub(crate) fn held(&self) -> Option<DateTime<Utc>> {
+        self.clock.as_ref().map(|clock| clock.now())
+    }
+
+    pub(crate) async fn now(&self) -> Result<DateTime<Utc>, sqlx::Error> {
+        match self.held() {
+            Some(now) => Ok(now),
+            None => self.db.now().await,
         }
     }
+}
+
+/// Logs why a loop could not do its work; how long it rests before it tries again.
+pub(crate) fn trouble(work: &'static str, error: &sqlx::Error) -> Duration {
+    tracing::warn!(%error, "the scheduler cannot {work}; it will try again");
+    AFTER_ERROR + AFTER_ERROR.mul_f64(rand::random())
 }
 
 struct LocalScheduler {
@@ -116,10 +145,16 @@ struct LocalScheduler {
     wakers: Wakers,
 }
 
+impl LocalScheduler {
+    async fn now(&self) -> Result<DateTime<Utc>, SchedulerError> {
+        self.time.now().await.map_err(failed("ask the database for the time"))
+    }
+}
+
 #[async_trait]
 impl Scheduler for LocalScheduler {
     async fn create(&self, schedule: NewSchedule) -> Result<Schedule, SchedulerError> {
-        let now = self.time.now().await?;
+        let now = self.now().await?;
         let (id, spec) = (schedule.id, &schedule.spec);
         self.schedules.insert(&schedule, spec.cron.next_after(now, spec.timezone), now).await?;
         self.wakers.firing.notify_one();
@@ -145,7 +180,7 @@ impl Scheduler for LocalScheduler {
         spec: ScheduleSpec,
         expected: Option<u32>,
     ) -> Result<Option<Schedule>, SchedulerError> {
-        let now = self.time.now().await?;
+        let now = self.now().await?;
         let next_at = spec.cron.next_after(now, spec.timezone);
         let stored = self.schedules.update(id, &spec, expected, (next_at, now)).await?;
         self.wakers.firing.notify_one();
@@ -153,12 +188,12 @@ impl Scheduler for LocalScheduler {
     }
 
     async fn delete(&self, id: ScheduleId, expected: Option<u32>) -> Result<bool, SchedulerError> {
-        let now = self.time.now().await?;
+        let now = self.now().await?;
         self.schedules.delete(id, expected, now).await
     }
 
     async fn pause(&self, id: ScheduleId) -> Result<Option<Schedule>, SchedulerError> {
-        let now = self.time.now().await?;
+        let now = self.now().await?;
         match self.schedules.pause(id, now).await? {
             Some(paused) => Ok(Some(paused.schedule)),
             None => self.find(id).await,
@@ -171,7 +206,7 @@ impl Scheduler for LocalScheduler {
             if stored.schedule.enabled {
                 return Ok(Some(stored.schedule));
             }
-            let now = self.time.now().await?;
+            let now = self.now().await?;
             if let Some(resumed) = self.schedules.resume(&stored, now).await? {
                 self.wakers.firing.notify_one();
                 return Ok(Some(resumed.schedule));
@@ -182,7 +217,7 @@ impl Scheduler for LocalScheduler {
 
     async fn trigger(&self, id: ScheduleId, trigger: NewTrigger) -> Result<Option<Job>, SchedulerError> {
         let Some(stored) = self.schedules.find(id).await? else { return Ok(None) };
-        let now = self.time.now().await?;
+        let now = self.now().await?;
         let job = self.jobs.trigger(&stored.schedule, &trigger, now).await?;
         self.wakers.dispatch.notify_one();
         Ok(job)
@@ -197,7 +232,7 @@ impl Scheduler for LocalScheduler {
     }
 
     async fn retry_job(&self, id: JobId, attempt: u32) -> Result<Option<Job>, SchedulerError> {
-        let now = self.time.now().await?;
+        let now = self.now().await?;
         if let Some(job) = self.jobs.retry(id, attempt, now).await? {
             self.wakers.dispatch.notify_one();
             return Ok(Some(job));

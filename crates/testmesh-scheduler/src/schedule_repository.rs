@@ -7,11 +7,13 @@ use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::{FlowId, ScheduleId};
-use testmesh_shared::on_db;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
+use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
 use crate::cron::{Cron, parse_zone};
+use crate::firing::missed_while_paused;
+use crate::job_repository::{Payload, json, new_job};
 use crate::{NewSchedule, Retry, Schedule, ScheduleFilter, ScheduleSpec, SchedulerError};
 
 /// Reads and writes schedules; decides nothing about when they fire.
@@ -46,6 +48,12 @@ pub(crate) struct ScheduleRow {
 pub(crate) struct StoredSchedule {
     pub(crate) schedule: Schedule,
     pub(crate) next_at: Option<DateTime<Utc>>,
+}
+
+impl ScheduleRow {
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
 }
 
 impl TryFrom<ScheduleRow> for StoredSchedule {
@@ -238,6 +246,7 @@ impl ScheduleRepository {
     ) -> Result<Option<StoredSchedule>, SchedulerError> {
         let Schedule { id, spec, revision, .. } = &paused.schedule;
         let next_at = spec.cron.next_after(now, spec.timezone);
+        let missed = paused.next_at.and_then(|first| missed_while_paused(spec, first, now));
         let row: Result<Option<ScheduleRow>, sqlx::Error> = on_db!(&self.db, engine => async {
             let mut tx = engine.begin().await?;
             let row = sqlx::query_as(include_str!("../sql/resume_schedule.sql"))
@@ -247,6 +256,10 @@ impl ScheduleRepository {
                 .bind(Unsigned(*revision))
                 .fetch_optional(&mut *tx)
                 .await?;
+            if row.is_some() && let Some(missed) = missed {
+                let job = new_job(&paused.schedule, &Payload::from(spec), missed, now);
+                sqlx::query(sql!(&self.db, "../sql/insert_jobs")).bind(json(&[job])).execute(&mut *tx).await?;
+            }
             tx.commit().await?;
             Ok(row)
         }.await);

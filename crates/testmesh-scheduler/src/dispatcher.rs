@@ -1,0 +1,163 @@
+//! The loop that sends jobs to the runners: those that are due, and those that are out without a sign of life.
+//!
+//! One mechanism serves first dispatch, retries, delays, lost messages and an emptied stream: a job is marked first and
+//! sent after the commit, and is due again unless a runner tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
+use testmesh_shared::ids::{FlowId, JobId, ScheduleId};
+use testmesh_shared::messages::RunFlow;
+use testmesh_shared::stream::{Stream, StreamError, Topic};
+use testmesh_shared::{on_db, sql};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::job_repository::{Payload, json};
+use crate::local::{Time, Wakers, trouble};
+use crate::settlement::SIGN_OF_LIFE;
+
+/// Jobs that one statement takes.
+const BATCH: i64 = 500;
+/// Jobs that may be out without that a runner told of them. What waits beyond waits in the table, so that a stream whose
+/// readers are busy is not filled with the same jobs again and again.
+const WINDOW: i64 = 5_000;
+/// How often it looks although nothing is due: another process may have made a job, and died.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long it leaves what another process is about to send, or waits for the window to open; doubled up to 32 times.
+const HELD: Duration = Duration::from_millis(10);
+/// How long the stream may take for a batch.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// When a batch that could not be sent is due again.
+const UNSENT: TimeDelta = TimeDelta::seconds(1);
+
+/// Sends due jobs until it is told to end.
+pub(crate) struct Dispatcher {
+    pub(crate) db: Db,
+    pub(crate) time: Time,
+    pub(crate) wakers: Wakers,
+    pub(crate) stream: Arc<dyn Stream>,
+    /// Turns in a row that could not take what was due.
+    pub(crate) n_held: u32,
+}
+
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    id: Uuid,
+    attempt: Unsigned,
+    schedule_id: Option<Uuid>,
+    manual: bool,
+    nominal_at: Stamp,
+    flow_id: Uuid,
+    payload: JsonText<Payload>,
+}
+
+impl From<DueRow> for RunFlow {
+    fn from(row: DueRow) -> Self {
+        let Payload { flow_version, environment, variables, retry: _ } = row.payload.0;
+        Self {
+            job_id: JobId::from(row.id),
+            attempt: row.attempt.0,
+            schedule_id: row.schedule_id.map(ScheduleId::from),
+            manual: row.manual,
+            nominal_at: row.nominal_at.0,
+            flow_id: FlowId::from(row.flow_id),
+            flow_version,
+            environment,
+            variables,
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(crate) async fn run(mut self, cancel: CancellationToken) {
+        while !cancel.is_cancelled() {
+            let wait = match self.turn().await {
+                Ok(wait) => wait,
+                Err(error) => trouble("send jobs to the runners", &error),
+            };
+            tokio::select! {
+                // Cancel-safe: waiting for a cancellation keeps no state.
+                () = cancel.cancelled() => {}
+                // Cancel-safe: a permit that is given while nobody waits is kept.
+                () = self.wakers.dispatch.notified() => {}
+                // Cancel-safe per docs on `sleep()`.
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Sends what is due, a batch at most; how long to wait for the next turn.
+    async fn turn(&mut self) -> Result<Duration, sqlx::Error> {
+        let held = self.time.held().map(Stamp);
+        let (Stamp(now), next_at, any_waiting): (Stamp, Option<Stamp>, bool) = on_db!(&self.db, engine => {
+            sqlx::query_as(sql!(&self.db, "../sql/look_jobs")).bind(held).fetch_one(engine.reader()).await?
+        });
+        if any_waiting && self.release(now).await? > 0 {
+            return Ok(Duration::ZERO);
+        }
+        let Some(Stamp(next_at)) = next_at else { return Ok(IDLE) };
+        if next_at > now {
+            return Ok((next_at - now).to_std().unwrap_or(IDLE).min(IDLE));
+        }
+        let due = self.take(now).await?;
+        if due.is_empty() {
+            self.n_held = self.n_held.saturating_add(1);
+            return Ok(HELD * (1 << self.n_held.min(5)));
+        }
+        self.n_held = 0;
+        self.send(due, now).await?;
+        Ok(Duration::ZERO)
+    }
+
+    /// Lets the next job of each schedule go that has nothing else going.
+    async fn release(&self, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+        on_db!(&self.db, engine => {
+            let mut tx = engine.begin().await?;
+            let released =
+                sqlx::query(include_str!("../sql/release_waiting.sql")).bind(Stamp(now)).execute(&mut *tx).await?;
+            tx.commit().await?;
+            Ok(released.rows_affected())
+        })
+    }
+
+    async fn take(&self, now: DateTime<Utc>) -> Result<Vec<RunFlow>, sqlx::Error> {
+        on_db!(&self.db, engine => {
+            let mut tx = engine.begin().await?;
+            let rows: Vec<DueRow> = sqlx::query_as(sql!(&self.db, "../sql/take_due_jobs"))
+                .bind(Stamp(now))
+                .bind(Stamp(now + SIGN_OF_LIFE))
+                .bind(BATCH)
+                .bind(WINDOW)
+                .fetch_all(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(rows.into_iter().map(RunFlow::from).collect())
+        })
+    }
+
+    /// After the commit: a crash before this line leaves jobs that are due again soon.
+    async fn send(&self, due: Vec<RunFlow>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        let payloads: Vec<String> = due.iter().map(json).collect();
+        let published = tokio::time::timeout(PUBLISH_TIMEOUT, self.stream.publish(Topic::RunFlow, &payloads)).await;
+        let error = match published {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => StreamError { operation: "publish", reason: "no answer in time".to_owned() },
+        };
+        tracing::warn!(%error, n_jobs = due.len(), "jobs could not be sent to the runners; they will be sent again");
+        let ids = json(&due.iter().map(|message| message.job_id).collect::<Vec<_>>());
+        on_db!(&self.db, engine => {
+            let mut tx = engine.begin().await?;
+            sqlx::query(sql!(&self.db, "../sql/give_back_jobs"))
+                .bind(ids)
+                .bind(Stamp(now + UNSENT))
+                .bind(Stamp(now))
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await
+        })
+    }
+}
