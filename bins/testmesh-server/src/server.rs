@@ -11,8 +11,9 @@ use testmesh_runner::files::Files;
 use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
 use testmesh_shared::clock::{Clock, SystemClock};
 use testmesh_shared::db::Db;
+use testmesh_shared::ids::SessionId;
 use testmesh_shared::net::{Connector, NetPolicy};
-use testmesh_shared::stream::{MemoryStream, Stream};
+use testmesh_shared::stream::{FallbackStream, MemoryStream, RedisStream, RedisTarget, Stream};
 use testmesh_shared::tasks::Tasks;
 use testmesh_shared::telemetry::{self, LogFormat};
 use tokio::net::TcpListener;
@@ -48,9 +49,10 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     };
     let metrics_address = metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let connector = Connector::new(network_policy(settings, address, metrics_address).await?);
-    let stream: Arc<dyn Stream> = Arc::new(MemoryStream::new());
+    let stream_tasks = Tasks::new();
+    let stream = open_stream(settings, &stream_tasks)?;
     let scheduler = start_scheduler(&databases, &stream);
-    let (state, runs) = wire(settings, &databases, access, (connector, files)).await?;
+    let (state, runs) = wire(settings, &databases, &stream, access, (connector, files)).await?;
     let (metrics, stopping, closing) = (state.metrics.clone(), state.stopping.clone(), state.closing.clone());
 
     let tasks = Tasks::new();
@@ -65,6 +67,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     stop(settings, &runs, &stopping, &mut signals).await;
     // After the runs: what they came to is still taken in.
     scheduler.drain().await;
+    stream_tasks.shutdown().await;
     closing.cancel();
     tasks.join().await;
     databases.close().await;
@@ -90,6 +93,22 @@ async fn stop(settings: &Settings, runs: &ExecutorHandle, stopping: &Cancellatio
     drained.await;
 }
 
+/// What carries jobs and their reports: Redis, in whose absence they go from hand to hand, or memory alone.
+fn open_stream(settings: &Settings, tasks: &Tasks) -> Result<Arc<dyn Stream>, Failure> {
+    let Some(url) = settings.redis_url.as_deref().filter(|url| !url.is_empty()) else {
+        return Ok(Arc::new(MemoryStream::new()));
+    };
+    let target = RedisTarget {
+        url: url.to_owned(),
+        prefix: settings.redis_prefix.clone(),
+        consumer: SessionId::generate(&SystemClock).to_string(),
+        ca: None,
+        identity: None,
+    };
+    let stream = RedisStream::new(&target).map_err(|error| Failure::Setting(format!("--redis-url: {error}")))?;
+    Ok(Arc::new(FallbackStream::new(stream, tasks)))
+}
+
 fn start_scheduler(databases: &Databases, stream: &Arc<dyn Stream>) -> SchedulerHandle {
     let parts = SchedulerParts { db: databases.scheduler.clone(), clock: None, stream: Arc::clone(stream) };
     testmesh_scheduler::start(parts, SchedulerConfig::default())
@@ -99,6 +118,7 @@ fn start_scheduler(databases: &Databases, stream: &Arc<dyn Stream>) -> Scheduler
 async fn wire(
     settings: &Settings,
     databases: &Databases,
+    stream: &Arc<dyn Stream>,
     access: Access,
     (connector, files): (Connector, Files),
 ) -> Result<(ApiState, ExecutorHandle), Failure> {
@@ -124,6 +144,7 @@ async fn wire(
         clock,
         access,
         checks: vec![
+            stream_check(stream),
             check("flows_database", &databases.flows),
             check("executions_database", &databases.executions),
             check("scheduler_database", &databases.scheduler),
@@ -141,6 +162,14 @@ fn check(name: &'static str, db: &Db) -> Check {
     Check::new(name, move || {
         let db = db.clone();
         async move { db.ping().await.map_err(|error| chain(&error)) }
+    })
+}
+
+fn stream_check(stream: &Arc<dyn Stream>) -> Check {
+    let stream = Arc::clone(stream);
+    Check::new("stream", move || {
+        let stream = Arc::clone(&stream);
+        async move { stream.ping().await.map_err(|error| error.to_string()) }
     })
 }
 

@@ -33,6 +33,10 @@ pub(crate) struct Settings {
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: Option<String>,
 
+    /// What the keys in Redis start with; servers that share a database share this too.
+    #[arg(long, env = "TESTMESH_REDIS_PREFIX", value_name = "TEXT", default_value = "testmesh")]
+    pub(crate) redis_prefix: String,
+
     /// Tokens that may call: lines of `name:scope:sha256-of-token`, read again when the file changes. See `token create`.
     /// Without it everyone who reaches the loopback address may do everything.
     #[arg(long, env = "TESTMESH_TOKENS_FILE", value_name = "FILE")]

@@ -32,6 +32,7 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_SCHEDULER_DATABASE_URL",
         "TESTMESH_DATABASE_CONNECTIONS",
         "REDIS_URL",
+        "TESTMESH_REDIS_PREFIX",
     ] {
         assert!(out.contains(part), "{part} is missing in:\n{out}");
     }
@@ -57,6 +58,7 @@ fn wrong_settings_are_refused_with_code_2() {
     check(&["--flow-files", "/nonexistent/files"], "--flow-files");
     check(&["--concurrency", "0"], "--concurrency");
     check(&["--no-such-flag"], "--no-such-flag");
+    check(&["--redis-url", "http://:secret@127.0.0.1"], "--redis-url");
     check(&["--flows-database-url", "postgres://a@127.0.0.1/b"], "--database-url");
     let (code, _, errors) = outcome(binary().args(["migrate", "--admin-url", "postgres://a@127.0.0.1/b"]));
     assert!(code == 2 && errors.contains("--admin-url"), "{code} {errors}");
