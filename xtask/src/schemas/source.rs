@@ -125,19 +125,23 @@ fn find_inline(root: &Path, path: &Path, text: &str) -> Result<Vec<Finding>, Fai
     let file = syn::parse_file(text).map_err(|error| format!("parse `{}`: {error}", path.display()))?;
     let exception =
         EXCEPTIONS.iter().find(|exception| path.strip_prefix(root).is_ok_and(|path| path == Path::new(exception.file)));
-    let mut calls = Calls { exception, lines: Vec::new() };
+    let mut choosers = Choosers(Vec::new());
+    choosers.visit_file(&file);
+    let mut calls = Calls { exception, choosers: &choosers.0, lines: Vec::new() };
     calls.visit_file(&file);
     calls.lines.dedup();
     let finding = |line: &usize| Finding::new(root, path, *line, &INLINE, "SQL that is no file");
     Ok(calls.lines.iter().map(finding).collect())
 }
 
-struct Calls {
+struct Calls<'a> {
     exception: Option<&'static Exception>,
+    /// Functions of the file that choose between statements.
+    choosers: &'a [String],
     lines: Vec<usize>,
 }
 
-impl Calls {
+impl Calls<'_> {
     /// A text that is SQL for sure, or (in a file with an exception) begins like it.
     fn statement(&mut self, text: Option<String>, line: usize) {
         let allowed = match (self.exception, text) {
@@ -155,7 +159,24 @@ impl Calls {
     }
 }
 
-impl<'ast> Visit<'ast> for Calls {
+impl Calls<'_> {
+    /// `include_str!(…)`, `sql!(…)`, a name that stands for one, or a function that chooses between several.
+    fn is_file(&self, argument: &syn::Expr) -> bool {
+        match argument {
+            syn::Expr::Macro(call) => stands_for_a_file(&call.mac),
+            syn::Expr::Path(_) => true,
+            syn::Expr::Call(call) => match &*call.func {
+                syn::Expr::Path(function) => {
+                    function.path.get_ident().is_some_and(|name| self.choosers.iter().any(|chooser| name == chooser))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Calls<'_> {
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
         if module.ident != "tests" {
             visit::visit_item_mod(self, module);
@@ -168,7 +189,7 @@ impl<'ast> Visit<'ast> for Calls {
         {
             let of_driver = function.path.segments.first().is_some_and(|first| first.ident == "sqlx");
             let takes_sql = of_driver && TAKES_SQL.iter().any(|name| last.ident == name);
-            if takes_sql && !call.args.first().is_some_and(is_file) || last.ident == TRUSTED {
+            if takes_sql && !call.args.first().is_some_and(|text| self.is_file(text)) || last.ident == TRUSTED {
                 let text = call.args.first().and_then(literal);
                 self.statement(text, call.span().start().line);
             }
@@ -197,22 +218,48 @@ impl<'ast> Visit<'ast> for Calls {
         if let Some((_, body)) = text.split_once("=>")
             && let Ok(body) = syn::parse_str::<syn::Expr>(body.trim_end_matches(','))
         {
-            let mut inner = Calls { exception: self.exception, lines: Vec::new() };
+            let mut inner = Calls { exception: self.exception, choosers: self.choosers, lines: Vec::new() };
             inner.visit_expr(&body);
             self.lines.extend(inner.lines.iter().map(|_| line));
         }
     }
 }
 
-/// `include_str!(…)`, `sql!(…)`, or a name that stands for one.
-fn is_file(argument: &syn::Expr) -> bool {
-    match argument {
-        syn::Expr::Macro(call) => {
-            FILES.iter().any(|name| call.mac.path.segments.last().is_some_and(|last| last.ident == name))
+/// Functions that give back one of several files, and hold no other text.
+struct Choosers(Vec<String>);
+
+impl<'ast> Visit<'ast> for Choosers {
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        let mut texts = Texts { files: 0, others: 0 };
+        texts.visit_block(&function.block);
+        if texts.files > 0 && texts.others == 0 {
+            self.0.push(function.sig.ident.to_string());
         }
-        syn::Expr::Path(_) => true,
-        _ => false,
+        visit::visit_item_fn(self, function);
     }
+}
+
+struct Texts {
+    files: usize,
+    others: usize,
+}
+
+impl<'ast> Visit<'ast> for Texts {
+    fn visit_lit_str(&mut self, _: &'ast syn::LitStr) {
+        self.others += 1;
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        if stands_for_a_file(call) {
+            self.files += 1;
+        } else {
+            self.others += 1;
+        }
+    }
+}
+
+fn stands_for_a_file(call: &syn::Macro) -> bool {
+    FILES.iter().any(|name| call.path.segments.last().is_some_and(|last| last.ident == name))
 }
 
 /// A text that is written out: `"…"`, `format!("…")`.

@@ -285,6 +285,20 @@ fn sql_in_the_code_and_statements_that_nothing_runs_are_found() {
 }
 
 #[test]
+fn a_function_that_chooses_between_files_is_no_sql_in_the_code() {
+    let listed = "const _: [&str; 2] = [include_str!(\"../migrations/flows/sqlite/0001_create.sql\"),\n\
+                  include_str!(\"../migrations/flows/postgres/0001_create.sql\")];\n";
+    let source = |other: &str| {
+        format!(
+            "//! x\n{listed}fn f() {{\n    sqlx::query(choose(true));\n}}\n\
+             fn choose(a: bool) -> &'static str {{ if a {{ include_str!(\"../sql/find.sql\") }} else {{ {other} }} }}\n"
+        )
+    };
+    find(&[(SOURCE, &source("sql!(db, \"../sql/find\")"))], &[]);
+    find(&[(SOURCE, &source("\"select 1\""))], &[(SOURCE, 5, "sql-in-code")]);
+}
+
+#[test]
 fn an_exception_covers_its_own_statements_and_no_more() {
     let file = "crates/testmesh-shared/src/db/provision.rs";
     let source = "//! x\nfn f() {\n    c.execute(AssertSqlSafe(format!(\"grant {a} to {b}\")));\n    let s = format!(\"create role {a}\");\n\
