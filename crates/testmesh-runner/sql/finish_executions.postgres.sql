@@ -1,4 +1,4 @@
--- A final state never changes.
+-- A final state never changes, and only the session that has the run ends it.
 update executions.executions as e
 set status = finish.status,
     started_at = finish.started_at,
@@ -16,6 +16,8 @@ set status = finish.status,
 from json_to_recordset(cast($1 as json)) as finish (
     id uuid, status text, started_at timestamptz, finished_at timestamptz, duration_ms bigint, total_steps bigint,
     passed_steps bigint, failed_steps bigint, skipped_steps bigint, error_code text, error_message text, trace_id text,
-    runner text
+    runner text, attempt bigint, session_id uuid
 )
-where e.id = finish.id and e.status in ('queued', 'running')
+where e.id = finish.id and e.attempt = finish.attempt and e.session_id = finish.session_id
+  and e.status in ('queued', 'running')
+returning e.id

@@ -1,4 +1,4 @@
--- A final state never changes.
+-- A final state never changes, and only the session that has the run ends it.
 update executions.executions as e
 set status = finish.value ->> 'status',
     started_at = finish.value ->> 'started_at',
@@ -14,4 +14,6 @@ set status = finish.value ->> 'status',
     runner = finish.value ->> 'runner',
     options = null
 from json_each($1) finish
-where e.id = unhex(finish.value ->> 'id', '-') and e.status in ('queued', 'running')
+where e.id = unhex(finish.value ->> 'id', '-') and e.attempt = finish.value ->> 'attempt'
+  and e.session_id = unhex(finish.value ->> 'session_id', '-') and e.status in ('queued', 'running')
+returning id

@@ -1,12 +1,19 @@
 //! Takes runs, queues them, runs them, and tells how they went.
 
 mod admission;
+mod batches;
 mod flows;
 mod follow;
+mod foreign;
+mod intake;
 mod live;
 mod local;
+mod outcome;
 mod recorder;
 mod recovery;
+mod relay;
+mod running;
+mod session;
 mod slots;
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::{ExecutionId, FlowId};
+use testmesh_shared::ids::{BatchId, ExecutionId, FlowId};
 
 pub use self::lazy::LazyJson;
 use crate::event::{RunEvent, RunEventKind, StepStart};
@@ -142,6 +142,12 @@ pub struct Execution {
     pub schedule_id: Option<uuid::Uuid>,
     /// The job it ran for.
     pub job_id: Option<uuid::Uuid>,
+    /// Which attempt of the job it is, from 1.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
+    /// The batch it belongs to.
+    #[serde(default)]
+    pub batch_id: Option<BatchId>,
     /// The environment's name.
     pub environment: Option<String>,
     /// What it was given, secrets masked.
@@ -291,6 +297,8 @@ impl Execution {
             trigger,
             schedule_id: None,
             job_id: None,
+            attempt: 1,
+            batch_id: None,
             environment: None,
             variables: IndexMap::new(),
             queued_at,
@@ -374,6 +382,11 @@ impl Execution {
             Err(_) => steps.push(Arc::clone(record)),
         }
     }
+}
+
+/// Records of before there were attempts are of the first.
+fn first_attempt() -> u32 {
+    1
 }
 
 impl StepRecord {

@@ -5,9 +5,11 @@
 
 mod batch;
 mod events;
+mod outbox;
 mod read;
 mod row;
 mod schema;
+mod session;
 mod write;
 
 use std::sync::Arc;
@@ -22,8 +24,9 @@ use testmesh_shared::page::{Page, PageRequest};
 use crate::event::RunEvent;
 use crate::record::{Execution, ExecutionStatus, StepRecord, Trigger};
 
-pub(crate) use batch::{Batch, EventsRow, FinishRow, InsertRow, KeyRow, StartRow, StepRow};
+pub(crate) use batch::{Batch, EventsRow, Fence, FinishRow, HoldRow, InsertRow, KeyRow, OutboxRow, StartRow, StepRow};
 pub(crate) use events::StoredEvent;
+pub(crate) use outbox::{Attempt, AttemptKey, Message};
 pub(crate) use row::QueuedRun;
 pub use schema::SCHEMA;
 pub(crate) use write::Committed;
@@ -44,6 +47,32 @@ impl Store {
         Self { db }
     }
 }
+
+/// Runs a statement that changes rows, in a transaction of its own. Gives how many it changed.
+macro_rules! change {
+    ($db:expr, $statement:expr $(, $value:expr)* $(,)?) => {
+        on_db!($db, engine => async {
+            let mut tx = engine.begin().await?;
+            let done = sqlx::query($statement)$(.bind($value))*.execute(&mut *tx).await?;
+            tx.commit().await?;
+            Ok::<u64, sqlx::Error>(done.rows_affected())
+        }.await)
+    };
+}
+use change;
+
+/// As [`change`], for a statement that gives the ids of the rows that it changed.
+macro_rules! change_ids {
+    ($db:expr, $statement:expr $(, $value:expr)* $(,)?) => {
+        on_db!($db, engine => async {
+            let mut tx = engine.begin().await?;
+            let ids: Vec<Uuid> = sqlx::query_scalar($statement)$(.bind($value))*.fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            Ok::<Vec<Uuid>, sqlx::Error>(ids)
+        }.await)
+    };
+}
+use change_ids;
 
 fn failed(operation: impl Into<String>) -> impl FnOnce(sqlx::Error) -> RepositoryError {
     let operation = operation.into();

@@ -51,11 +51,16 @@ struct Options {
     trace_id: Option<String>,
 }
 
-struct Text {
-    flow_id: Option<FlowId>,
-    version: Option<u32>,
-    yaml: String,
+/// A flow's text, and which version of which flow it is.
+#[derive(Clone)]
+pub(crate) struct Text {
+    pub(crate) flow_id: Option<FlowId>,
+    pub(crate) version: Option<u32>,
+    pub(crate) yaml: Arc<str>,
 }
+
+/// Names and values.
+pub(crate) type Variables = IndexMap<String, serde_json::Value>;
 
 impl Sources {
     /// Plans a new run that is accepted at `now`.
@@ -74,34 +79,46 @@ impl Sources {
             data_row: run.data_row,
             trace_id: run.trace_id,
         };
-        self.build(execution, &text.yaml, options, run.idempotency).await
+        let environment = self.environment(execution.environment.as_deref()).await?;
+        self.build(execution, text.yaml, environment, options, run.idempotency).await
+    }
+
+    /// Plans a run of a job, whose text and environment are known.
+    pub(crate) async fn plan_job(
+        &self,
+        execution: Execution,
+        text: Arc<str>,
+        environment: Variables,
+    ) -> Result<Plan, SubmitError> {
+        self.build(execution, text, environment, Options::default(), None).await
     }
 
     /// Plans a run that a process before this one accepted.
     pub(crate) async fn replan(&self, queued: QueuedRun) -> Result<Plan, SubmitError> {
-        let QueuedRun { mut execution, options } = queued;
+        let QueuedRun { mut execution, options, cancel_requested: _ } = queued;
         let definition = execution.definition.take().unwrap_or_default();
         let options = match options {
             Some(options) => serde_json::from_str(&options)
                 .map_err(|error| SubmitError::Invalid(format!("options of the execution: {error}")))?,
             None => Options::default(),
         };
-        self.build(execution, &definition, options, None).await
+        let environment = self.environment(execution.environment.as_deref()).await?;
+        self.build(execution, Arc::from(definition), environment, options, None).await
     }
 
     async fn build(
         &self,
         mut execution: Execution,
-        yaml: &str,
+        yaml: Arc<str>,
+        environment: Variables,
         options: Options,
         key: Option<Idempotency>,
     ) -> Result<Plan, SubmitError> {
         let stored_options =
             serde_json::to_string(&options).map_err(|error| SubmitError::Invalid(format!("options: {error}")))?;
-        let environment = self.environment(execution.environment.as_deref()).await?;
         let names = [execution.variables.keys(), environment.keys()].into_iter().flatten();
         let known_names = names.chain(options.env_file.keys()).cloned().collect();
-        let flow = self.flows.compile(yaml, options.strict, known_names).map_err(SubmitError::InvalidFlow)?;
+        let flow = self.flows.compile(&yaml, options.strict, known_names).map_err(SubmitError::InvalidFlow)?;
         if flow.data.is_some() && !options.data_row {
             let message = "the flow has `data`: send one run for each row, with the row in `variables` and `data_row: \
                            true`, or run it with the command line";
@@ -130,20 +147,20 @@ impl Sources {
             first_seq: 2,
             trigger: execution.trigger,
         };
-        Ok(Plan { execution, definition: Arc::from(yaml), request, options: stored_options, key })
+        Ok(Plan { execution, definition: yaml, request, options: stored_options, key })
     }
 
-    async fn text(&self, definition: Definition) -> Result<Text, SubmitError> {
+    pub(crate) async fn text(&self, definition: Definition) -> Result<Text, SubmitError> {
         let repository = self.flows.repository();
         match definition {
-            Definition::Inline { yaml } => Ok(Text { flow_id: None, version: None, yaml }),
+            Definition::Inline { yaml } => Ok(Text { flow_id: None, version: None, yaml: yaml.into() }),
             Definition::Stored { flow_id, version: None } => {
                 let flow = repository.find(flow_id).await?.ok_or(SubmitError::FlowNotFound(flow_id))?;
-                Ok(Text { flow_id: Some(flow_id), version: Some(flow.summary.version), yaml: flow.yaml })
+                Ok(Text { flow_id: Some(flow_id), version: Some(flow.summary.version), yaml: flow.yaml.into() })
             }
             Definition::Stored { flow_id, version: Some(version) } => {
                 if let Some(found) = repository.version(flow_id, version).await? {
-                    return Ok(Text { flow_id: Some(flow_id), version: Some(version), yaml: found.yaml });
+                    return Ok(Text { flow_id: Some(flow_id), version: Some(version), yaml: found.yaml.into() });
                 }
                 match repository.find(flow_id).await? {
                     Some(_) => Err(SubmitError::VersionNotFound(flow_id, version)),
@@ -153,7 +170,7 @@ impl Sources {
         }
     }
 
-    async fn environment(&self, name: Option<&str>) -> Result<IndexMap<String, serde_json::Value>, SubmitError> {
+    pub(crate) async fn environment(&self, name: Option<&str>) -> Result<Variables, SubmitError> {
         let Some(name) = name else { return Ok(IndexMap::new()) };
         let found = self.environments.find(name).await?;
         let found = found.ok_or_else(|| SubmitError::UnknownEnvironment(name.to_owned()))?;

@@ -8,6 +8,7 @@ use testmesh_shared::ids::ExecutionId;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{RunEvent, RunEventKind};
+use crate::executor::foreign::{Foreign, ForeignWatch};
 use crate::executor::live::{LiveRun, Stretch, Watcher};
 use crate::executor::recorder::chain;
 use crate::repository::Store;
@@ -16,6 +17,9 @@ struct Follower {
     id: ExecutionId,
     store: Store,
     live: Option<(Arc<LiveRun>, Watcher)>,
+    /// Where other processes' runs are followed; none where there are no others.
+    foreign: Option<Arc<Foreign>>,
+    watch: Option<ForeignWatch>,
     stopped: CancellationToken,
     /// The last event that was given out or is in `ready`.
     last: u64,
@@ -23,12 +27,13 @@ struct Follower {
     ended: bool,
 }
 
-/// The events of `id` after `after`. With `live`, those to come too. Ends after `execution.finished`, or when the
+/// The events of `id` after `after`. With `live` or `foreign`, those to come too. Ends after `execution.finished`, or when the
 /// process stops, or when the database fails: whoever reads can come back with the last `seq` it has.
 pub(crate) fn follow(
     store: Store,
     id: ExecutionId,
     live: Option<Arc<LiveRun>>,
+    foreign: Option<Arc<Foreign>>,
     after: u64,
     stopped: CancellationToken,
 ) -> BoxStream<'static, RunEvent> {
@@ -36,7 +41,8 @@ pub(crate) fn follow(
         let watcher = run.watch();
         (run, watcher)
     });
-    let follower = Follower { id, store, live, stopped, last: after, ready: VecDeque::new(), ended: false };
+    let follower =
+        Follower { id, store, live, foreign, watch: None, stopped, last: after, ready: VecDeque::new(), ended: false };
     stream::unfold(follower, async |mut follower| {
         let event = follower.next().await?;
         Some((event, follower))
@@ -60,8 +66,7 @@ impl Follower {
     /// Gets the next stretch into `ready`, or waits for it, or notes that there is none.
     async fn fetch(&mut self) {
         let Some((run, _)) = &self.live else {
-            self.ended = !self.fetch_stored().await;
-            return;
+            return self.fetch_foreign().await;
         };
         match run.stretch(self.last) {
             Stretch::Events(events) => {
@@ -69,6 +74,7 @@ impl Follower {
             }
             Stretch::Stored => self.ended = !self.fetch_stored().await,
             Stretch::End => self.ended = true,
+            Stretch::Elsewhere => self.live = None,
             Stretch::Nothing => {
                 let last = self.last;
                 // Both are cancel-safe: nothing is taken by waiting.
@@ -78,6 +84,26 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// As [`Follower::fetch`], of a run that is over or that another process has.
+    async fn fetch_foreign(&mut self) {
+        let Some(foreign) = &self.foreign else {
+            self.ended = !self.fetch_stored().await;
+            return;
+        };
+        // Watched before it is read, so that nothing falls between the two.
+        let watch = self.watch.get_or_insert_with(|| foreign.watch(self.id));
+        let last = self.last;
+        // Both are cancel-safe: nothing is taken by waiting.
+        let seen = tokio::select! {
+            seen = watch.reached(|seen| seen.over || seen.seq > last) => Some(seen),
+            () = self.stopped.cancelled() => None,
+        };
+        self.ended = match seen {
+            Some(seen) if seen.seq > last => !self.fetch_stored().await,
+            Some(_) | None => true,
+        };
     }
 
     /// `false`: there is nothing more in the database, or it failed.

@@ -6,20 +6,22 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::ids::{ExecutionId, SessionId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::event::{EventSink, RunEvent, RunEventKind};
+use crate::executor::outcome;
 use crate::executor::recorder::Inbox;
 use crate::record::{Execution, ExecutionError, ExecutionStatus};
-use crate::repository::{EventsRow, FinishRow, StepRow, StoredEvent};
+use crate::repository::{EventsRow, Fence, FinishRow, OutboxRow, StepRow, StoredEvent};
 
 /// Stored events that are kept for those who follow the run.
 const RECENT: usize = 64;
@@ -41,8 +43,16 @@ const FLUSH_AFTER_WATCHED: Duration = Duration::from_millis(5);
 /// A run that is not over, or was over a moment ago.
 pub(crate) struct LiveRun {
     pub(crate) id: ExecutionId,
+    /// What its writes are conditional on.
+    pub(crate) fence: Fence,
+    /// The job it runs for.
+    pub(crate) job_id: Option<Uuid>,
     /// Stops it.
     pub(crate) cancel: CancellationToken,
+    /// Fires when another session has the run, or may have it: it ends here and now, without teardown.
+    pub(crate) abandoned: CancellationToken,
+    /// It is stored as running and has not started.
+    ahead: AtomicBool,
     definition: Arc<str>,
     log: Mutex<Log>,
     progress: watch::Sender<Progress>,
@@ -57,8 +67,10 @@ pub(crate) struct Progress {
     pub(crate) accepted: bool,
     /// The last event that is stored.
     pub(crate) stored: u64,
-    /// Nothing more will happen: its final state is stored, or it was never accepted.
+    /// Nothing more will happen here: its final state is stored, or it was never accepted, or it was abandoned.
     pub(crate) over: bool,
+    /// Another session has the run, or will have it.
+    pub(crate) abandoned: bool,
 }
 
 struct Log {
@@ -97,6 +109,8 @@ pub(crate) struct Taken {
     pub(crate) events: EventsRow,
     pub(crate) steps: Vec<StepRow>,
     pub(crate) finish: Option<FinishRow>,
+    /// What the scheduler is told of the end.
+    pub(crate) message: Option<OutboxRow>,
     pub(crate) bytes: usize,
 }
 
@@ -110,13 +124,25 @@ pub(crate) enum Stretch {
     Nothing,
     /// Nothing ever.
     End,
+    /// What follows happens in another process.
+    Elsewhere,
 }
 
 impl LiveRun {
-    pub(crate) fn new(execution: Execution, definition: Arc<str>, inbox: Arc<Inbox>) -> Arc<Self> {
+    /// A run that `session` has.
+    pub(crate) fn new(
+        execution: Execution,
+        definition: Arc<str>,
+        session_id: SessionId,
+        inbox: Arc<Inbox>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: execution.id,
+            fence: Fence { session_id, attempt: execution.attempt },
+            job_id: execution.job_id,
             cancel: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            ahead: AtomicBool::new(false),
             definition,
             log: Mutex::new(Log {
                 execution,
@@ -153,6 +179,32 @@ impl LiveRun {
     /// The run will not be.
     pub(crate) fn discarded(&self) {
         self.progress.send_modify(|progress| progress.over = true);
+    }
+
+    /// Ends what this process does with the run: whoever has it now, or will have it, says how it ends.
+    pub(crate) fn abandon(&self) {
+        {
+            let mut log = self.log.lock();
+            log.finished = true;
+            log.lost = true;
+            log.pending = Pending::default();
+            log.unwritten = 0;
+            log.recent.clear();
+        }
+        self.abandoned.cancel();
+        self.progress.send_modify(|progress| {
+            progress.over = true;
+            progress.abandoned = true;
+        });
+    }
+
+    /// Notes whether the run is stored as running and has not started.
+    pub(crate) fn set_ahead(&self, ahead: bool) {
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead.load(Ordering::Relaxed)
     }
 
     /// Ends the run without the engine. Does nothing when it has ended.
@@ -202,6 +254,9 @@ impl LiveRun {
     pub(crate) fn stretch(&self, after: u64) -> Stretch {
         let log = self.log.lock();
         let progress = self.progress();
+        if progress.abandoned {
+            return Stretch::Elsewhere;
+        }
         if after >= progress.stored {
             return if progress.over { Stretch::End } else { Stretch::Nothing };
         }
@@ -227,10 +282,11 @@ impl LiveRun {
         }
         let Pending { seq_from, events, steps, bytes } = mem::take(&mut log.pending);
         let seq_to = seq_from + events.len() as u64 - 1;
-        let finish = log.finished.then(|| FinishRow::new(&log.execution));
+        let finish = log.finished.then(|| FinishRow::new(&log.execution, self.fence));
+        let message = finish.as_ref().and_then(|_| outcome::message(&log.execution));
         let events = events.into_iter().map(|stored| stored.event).collect();
         let events = EventsRow { execution_id: self.id, seq_from, seq_to, events };
-        Some(Taken { events, steps, finish, bytes })
+        Some(Taken { events, steps, finish, message, bytes })
     }
 
     /// Events up to `seq` are stored.
@@ -246,7 +302,7 @@ impl LiveRun {
         }
         self.progress.send_modify(|progress| {
             progress.stored = seq;
-            progress.over = over;
+            progress.over |= over;
         });
     }
 

@@ -1,8 +1,10 @@
-//! The one writer of executions: whatever comes in while a transaction is under way is stored together in the next.
+//! A writer of executions: whatever comes in while a transaction is under way is stored together in the next. Each run
+//! has one writer, so that its events are stored in their order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -14,7 +16,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::executor::Idempotency;
 use crate::executor::live::LiveRun;
-use crate::repository::{Batch, Committed, InsertRow, KeyRow, RepositoryError, StartRow, Store};
+use crate::executor::local::Local;
+use crate::repository::{Batch, Committed, HoldRow, InsertRow, KeyRow, RepositoryError, StartRow};
 
 /// Bytes of results that one transaction stores at most (and one run's more).
 const BATCH_BYTES: usize = 8 << 20;
@@ -152,19 +155,23 @@ struct Due {
 }
 
 /// Stores what comes into `inbox` until it is closed and empty.
-pub(crate) async fn record(inbox: Arc<Inbox>, store: Store, clock: Arc<dyn Clock>) {
+pub(crate) async fn record(inbox: Arc<Inbox>, local: Arc<Local>) {
+    let (store, clock, relay) = (&local.store, &local.clock, &local.relay);
     let mut work = Work::default();
     let mut retry = RETRY;
     while let Some(due) = inbox.next().await {
         let mut inserts = due.inserts;
         work.add(due.starts, due.flushes, &inbox);
         loop {
-            let new = work.put_inserts(&mut inserts, &*clock);
+            let new = work.put_inserts(&mut inserts, &**clock);
             if work.batch.is_empty() {
                 break;
             }
-            match store.write(&work.batch, keys_expired(&*clock)).await {
-                Ok(committed) => {
+            match store.write(&work.batch, keys_expired(&**clock)).await {
+                Ok(mut committed) => {
+                    if let Some(relay) = relay {
+                        relay.publish(mem::take(&mut committed.messages));
+                    }
                     mem::take(&mut work).settle(&committed);
                     new.settle(&committed);
                     retry = RETRY;
@@ -172,6 +179,8 @@ pub(crate) async fn record(inbox: Arc<Inbox>, store: Store, clock: Arc<dyn Clock
                 }
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "executions cannot be stored; trying again");
+                    // The commit may have come through and its answer not.
+                    local.doubt.store(true, Ordering::Relaxed);
                     new.fail(error);
                     work.batch.inserts.clear();
                     work.batch.keys.clear();
@@ -180,6 +189,7 @@ pub(crate) async fn record(inbox: Arc<Inbox>, store: Store, clock: Arc<dyn Clock
                     }
                     tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(RETRY_AT_MOST);
+                    work.forget_abandoned();
                     inserts = mem::take(&mut inbox.state.lock().inserts);
                 }
             }
@@ -202,10 +212,14 @@ impl Work {
             let Some(taken) = run.take() else { continue };
             bytes += taken.bytes;
             let over = taken.finish.is_some();
+            match taken.finish {
+                Some(finish) => self.batch.finishes.push(finish),
+                None => self.batch.holds.push(HoldRow { id: run.id, fence: run.fence }),
+            }
+            self.batch.outbox.extend(taken.message);
             self.flushed.push(Flushed { run, seq: taken.events.seq_to, bytes: taken.bytes, over });
             self.batch.events.push(taken.events);
             self.batch.steps.extend(taken.steps);
-            self.batch.finishes.extend(taken.finish);
         }
     }
 
@@ -239,8 +253,27 @@ impl Work {
             last.insert(flushed.run.id, flushed);
         }
         for flushed in last.into_values() {
-            flushed.run.stored(flushed.seq, flushed.bytes, flushed.over);
+            if committed.held.contains(&flushed.run.id) {
+                flushed.run.stored(flushed.seq, flushed.bytes, flushed.over);
+            } else if !flushed.run.progress().over {
+                tracing::warn!(execution.id = %flushed.run.id, "another session has taken this run: it ends here");
+                flushed.run.abandon();
+            }
         }
+    }
+
+    /// Leaves out what is no longer this session's to tell.
+    fn forget_abandoned(&mut self) {
+        let gone = self.flushed.extract_if(.., |flushed| flushed.run.abandoned.is_cancelled());
+        let gone: HashSet<ExecutionId> = gone.map(|flushed| flushed.run.id).collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.batch.steps.retain(|row| !gone.contains(&row.execution_id));
+        self.batch.events.retain(|row| !gone.contains(&row.execution_id));
+        self.batch.finishes.retain(|row| !gone.contains(&row.id));
+        self.batch.holds.retain(|row| !gone.contains(&row.id));
+        self.batch.outbox.retain(|row| !gone.contains(&row.execution_id));
     }
 }
 

@@ -1,53 +1,124 @@
-//! What a process finds of the one before it: runs that were going are lost, runs that waited start again.
+//! What dead sessions left behind: runs that were going are lost, runs that waited start again here.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use testmesh_shared::clock::Clock;
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::ids::{ExecutionId, SessionId};
 
 use crate::event::{RunEvent, RunEventKind};
 use crate::executor::local::Local;
+use crate::executor::outcome;
 use crate::executor::recorder::{chain, keys_expired};
 use crate::record::{Execution, ExecutionError, ExecutionStatus, StepStatus};
 use crate::repository::{
-    Batch, EventsRow, ExecutionRepository, FinishRow, QueuedRun, RepositoryError, StepRow, Store, StoredEvent,
+    Batch, EventsRow, ExecutionRepository, Fence, FinishRow, QueuedRun, RepositoryError, StepRow, StoredEvent,
 };
 
-/// Ends every run that was going when the process before this one ended: whether its last step did its work, nobody
-/// can tell.
-pub(crate) async fn settle_lost(store: &Store, clock: &dyn Clock) -> Result<(), RepositoryError> {
-    for id in store.running().await? {
-        let Some(execution) = store.find(id).await? else { continue };
-        let last = store.events(id, 1).await?.last().map_or(1, |event| event.seq);
-        let batch = closing(execution, last, clock.now()).map_err(|error| RepositoryError {
-            operation: format!("end execution `{id}` as lost"),
-            source: sqlx::Error::Encode(error.into()),
-        })?;
-        store.write(&batch, keys_expired(clock)).await?;
-        tracing::warn!(execution.id = %id, "the server stopped while this run was going: it is lost");
+/// Runs that were going and are taken over at once.
+const RUNNING: u32 = 64;
+/// Runs that wait and are taken over at once.
+const QUEUED: u32 = 256;
+/// Batches that are taken over at once.
+const BATCHES: u32 = 16;
+
+/// Takes over what sessions had that are dead at `now`, as far as there is room for it.
+pub(crate) async fn take_over(
+    local: &Arc<Local>,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), RepositoryError> {
+    loop {
+        let ids = local.store.take_running(session, now, RUNNING).await?;
+        for id in &ids {
+            settle_lost(local, *id, session).await?;
+        }
+        if ids.len() < RUNNING as usize {
+            break;
+        }
+    }
+    loop {
+        // The only process that has the database takes them all: nobody else will.
+        let room = if local.store.is_shared() { u32::try_from(local.slots.room()).unwrap_or(QUEUED) } else { QUEUED };
+        let wanted = room.min(QUEUED);
+        if wanted == 0 {
+            break;
+        }
+        let queued = local.store.take_queued(session, now, wanted).await?;
+        let taken = queued.len();
+        for run in queued {
+            resume(local, session, run).await;
+        }
+        if taken < wanted as usize {
+            break;
+        }
+    }
+    for id in local.store.take_batches(session, now, BATCHES).await? {
+        local.resume_batch(id, session).await?;
+    }
+    Ok(())
+}
+
+/// Settles runs that the session has by what the database knows, and that this process does not know: a commit whose
+/// answer was lost, or a take-over that was cut short.
+pub(crate) async fn audit(local: &Arc<Local>, session: SessionId) -> Result<(), RepositoryError> {
+    let held = local.store.held(session).await?;
+    let unknown = held.into_iter().filter(|(id, _)| local.live_run(*id).is_none());
+    let (queued, running): (Vec<_>, Vec<_>) = unknown.partition(|(_, status)| *status == ExecutionStatus::Queued);
+    for (id, _) in running {
+        settle_lost(local, id, session).await?;
+    }
+    let queued: Vec<ExecutionId> = queued.into_iter().map(|(id, _)| id).collect();
+    for ids in queued.chunks(QUEUED as usize) {
+        for run in local.store.queued(session, ids).await? {
+            resume(local, session, run).await;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a run that was going when its session died: whether its last step did its work, nobody can tell.
+async fn settle_lost(local: &Local, id: ExecutionId, session_id: SessionId) -> Result<(), RepositoryError> {
+    let Some(execution) = local.store.find(id).await? else { return Ok(()) };
+    let cancelled = local.store.is_cancel_requested(id).await?;
+    let last = local.store.events(id, 1).await?.last().map_or(1, |event| event.seq);
+    let fence = Fence { session_id, attempt: execution.attempt };
+    let batch = closing(execution, cancelled, last, local.clock.now(), fence).map_err(|error| RepositoryError {
+        operation: format!("end execution `{id}` as lost"),
+        source: sqlx::Error::Encode(error.into()),
+    })?;
+    let committed = local.store.write(&batch, keys_expired(&*local.clock)).await?;
+    tracing::warn!(execution.id = %id, cancelled, "the runner of this run is gone: it is lost");
+    if let Some(relay) = &local.relay {
+        relay.publish(committed.messages);
     }
     Ok(())
 }
 
 /// The rows that end `execution`: a closing event, the steps that were going, the final state.
-fn closing(mut execution: Execution, last: u64, time: DateTime<Utc>) -> Result<Batch, serde_json::Error> {
+fn closing(
+    mut execution: Execution,
+    cancelled: bool,
+    last: u64,
+    time: DateTime<Utc>,
+    fence: Fence,
+) -> Result<Batch, serde_json::Error> {
     let execution_id = execution.id;
     let going: Vec<u32> =
         execution.steps.iter().flatten().filter(|step| is_going(step.status)).map(|step| step.ordinal).collect();
     let since = execution.started_at.unwrap_or(time);
+    let (status, code, message) = match cancelled {
+        true => (ExecutionStatus::Cancelled, ErrorCode::Cancelled, "cancelled, and the runner that had it is gone"),
+        false => (ExecutionStatus::Error, ErrorCode::Lost, "the server stopped while the run was going"),
+    };
     let event = RunEvent {
         seq: last + 1,
         execution_id,
         time,
         kind: RunEventKind::Finished {
-            status: ExecutionStatus::Error,
+            status,
             duration_ms: u64::try_from((time - since).num_milliseconds()).unwrap_or(0),
-            error: Some(ExecutionError {
-                code: ErrorCode::Lost,
-                message: "the server stopped while the run was going".to_owned(),
-            }),
+            error: Some(ExecutionError { code, message: message.to_owned() }),
         },
     };
     execution.apply(&event);
@@ -64,7 +135,8 @@ fn closing(mut execution: Execution, last: u64, time: DateTime<Utc>) -> Result<B
     }
     let events = vec![StoredEvent::of(&event)?.event];
     batch.events.push(EventsRow { execution_id, seq_from: event.seq, seq_to: event.seq, events });
-    batch.finishes.push(FinishRow::new(&execution));
+    batch.outbox.extend(outcome::message(&execution));
+    batch.finishes.push(FinishRow::new(&execution, fence));
     Ok(batch)
 }
 
@@ -72,14 +144,19 @@ fn is_going(status: StepStatus) -> bool {
     matches!(status, StepStatus::Pending | StepStatus::Running)
 }
 
-/// Puts a run that never started back into the queue. One that can no longer be run ends with the reason.
-pub(crate) async fn resume(local: &Arc<Local>, queued: QueuedRun) {
+/// Puts a run that never started into the queue. One that is to be ended, or can no longer be run, ends.
+async fn resume(local: &Arc<Local>, session: SessionId, queued: QueuedRun) {
     let id: ExecutionId = queued.execution.id;
     let execution = Execution { definition: None, ..queued.execution.clone() };
     let definition: Arc<str> = Arc::from(queued.execution.definition.as_deref().unwrap_or_default());
-    let run = local.new_live(execution, definition);
-    local.add_live(&run);
+    let run = local.new_live(execution, definition, session);
+    if !local.add_live(&run) {
+        return;
+    }
     run.accepted();
+    if queued.cancel_requested {
+        return local.finish_cancelled(&run).await;
+    }
     match local.sources.replan(queued).await {
         Ok(plan) => local.wait_for_slot(run, plan.request, None).await,
         Err(error) => {

@@ -18,6 +18,8 @@ pub(crate) struct Slots {
 #[derive(Default)]
 struct State {
     running: usize,
+    /// Runs that have ended so far.
+    ended: u64,
     /// Places in the queue that are promised.
     promised: usize,
     waiting: VecDeque<Waiting>,
@@ -107,6 +109,40 @@ impl Slots {
         waiting.into_iter().map(|waiting| waiting.id).collect()
     }
 
+    /// Runs that hold a slot or wait for one.
+    pub(crate) fn busy(&self) -> usize {
+        let state = self.state.lock();
+        state.running + state.promised + state.waiting.len()
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Places that are left in the queue.
+    pub(crate) fn room(&self) -> usize {
+        let state = self.state.lock();
+        if state.closed { 0 } else { self.bound.saturating_sub(state.promised + state.waiting.len()) }
+    }
+
+    /// Runs that have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.state.lock().ended
+    }
+
+    /// Waits until fewer than `bound` runs hold a slot or wait for one.
+    pub(crate) async fn busy_below(&self, bound: usize) {
+        loop {
+            let released = self.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            if self.busy() < bound {
+                return;
+            }
+            released.await;
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
@@ -159,6 +195,7 @@ impl Drop for Slot {
         {
             let mut state = self.slots.state.lock();
             state.running -= 1;
+            state.ended += 1;
             if let Some(lock) = &self.lock {
                 state.locks.remove(lock);
             }

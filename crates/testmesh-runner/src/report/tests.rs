@@ -30,6 +30,8 @@ fn execution(name: &str, status: ExecutionStatus, steps: Vec<StepRecord>) -> Rep
         trigger: Trigger::Cli,
         schedule_id: None,
         job_id: None,
+        attempt: 1,
+        batch_id: None,
         environment: None,
         variables: IndexMap::new(),
         queued_at: start(),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use testmesh_shared::db::Stamp;
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::ids::{BatchId, ExecutionId, SessionId};
 use uuid::Uuid;
 
 use crate::record::{Execution, ExecutionStatus, Phase, StepStatus, Trigger};
@@ -26,6 +27,19 @@ pub(crate) struct Batch {
     pub(crate) steps: Vec<StepRow>,
     pub(crate) events: Vec<EventsRow>,
     pub(crate) finishes: Vec<FinishRow>,
+    /// Runs whose events are stored and that go on.
+    pub(crate) holds: Vec<HoldRow>,
+    /// What is told when a run of `finishes` is over.
+    pub(crate) outbox: Vec<OutboxRow>,
+}
+
+/// What every write of a run is conditional on: whoever has lost the run stores nothing of it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Fence {
+    /// Whose the run is.
+    pub(crate) session_id: SessionId,
+    /// Which attempt of its job it is.
+    pub(crate) attempt: u32,
 }
 
 /// A caller's idempotency key.
@@ -59,6 +73,11 @@ pub(crate) struct InsertRow {
     total_steps: u32,
     trace_id: Option<String>,
     options: Option<String>,
+    #[serde(flatten)]
+    fence: Fence,
+    deadline_at: Option<Stamp>,
+    batch_id: Option<BatchId>,
+    pub(crate) batch_row: Option<u32>,
     #[serde(skip)]
     pub(super) definition: String,
 }
@@ -67,7 +86,29 @@ pub(crate) struct InsertRow {
 #[derive(Serialize)]
 pub(crate) struct StartRow {
     pub(crate) id: ExecutionId,
+    #[serde(flatten)]
+    pub(crate) fence: Fence,
     pub(crate) started_at: Stamp,
+    pub(crate) deadline_at: Option<Stamp>,
+}
+
+/// A run that goes on.
+#[derive(Serialize)]
+pub(crate) struct HoldRow {
+    pub(crate) id: ExecutionId,
+    #[serde(flatten)]
+    pub(crate) fence: Fence,
+}
+
+/// A message that is stored with what it tells.
+#[derive(Serialize)]
+pub(crate) struct OutboxRow {
+    /// The run that it tells of: it is stored when the run's end is.
+    #[serde(skip)]
+    pub(crate) execution_id: ExecutionId,
+    pub(crate) topic: &'static str,
+    pub(crate) payload: String,
+    pub(crate) created_at: Stamp,
 }
 
 /// A step that ended.
@@ -97,6 +138,8 @@ pub(crate) struct EventsRow {
 #[derive(Serialize)]
 pub(crate) struct FinishRow {
     pub(crate) id: ExecutionId,
+    #[serde(flatten)]
+    fence: Fence,
     status: ExecutionStatus,
     started_at: Option<Stamp>,
     finished_at: Option<Stamp>,
@@ -124,8 +167,14 @@ impl Batch {
 }
 
 impl InsertRow {
-    /// The row of `execution`. One that is `running` from the start needs no `options`.
-    pub(crate) fn new(execution: &Execution, definition: String, options: Option<String>) -> Self {
+    /// The row of `execution`, which `session` has. One that never waits needs no `options`.
+    pub(crate) fn new(
+        execution: &Execution,
+        definition: String,
+        options: Option<String>,
+        session_id: SessionId,
+        deadline_at: Option<DateTime<Utc>>,
+    ) -> Self {
         Self {
             id: execution.id,
             flow_id: execution.flow_id.map(testmesh_shared::ids::FlowId::as_uuid),
@@ -143,6 +192,10 @@ impl InsertRow {
             total_steps: execution.total_steps,
             trace_id: execution.trace_id.clone(),
             options,
+            fence: Fence { session_id, attempt: execution.attempt },
+            deadline_at: deadline_at.map(Stamp),
+            batch_id: execution.batch_id,
+            batch_row: None,
             definition,
         }
     }
@@ -154,9 +207,10 @@ impl InsertRow {
 
 impl FinishRow {
     /// The final state of `execution`.
-    pub(crate) fn new(execution: &Execution) -> Self {
+    pub(crate) fn new(execution: &Execution, fence: Fence) -> Self {
         Self {
             id: execution.id,
+            fence,
             status: execution.status,
             started_at: execution.started_at.map(Stamp),
             finished_at: execution.finished_at.map(Stamp),

@@ -9,12 +9,11 @@ use testmesh_shared::db::{JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::{ExecutionId, FlowId};
 use testmesh_shared::page::{Page, PageKey, PageRequest};
 use testmesh_shared::{on_db, sql};
-use uuid::Uuid;
 
 use crate::event::{RunEvent, RunEventKind};
 use crate::record::{Execution, ExecutionStatus, StepRecord};
-use crate::repository::row::{ExecutionRow, QueuedRow, SummaryRow, word_of};
-use crate::repository::{ExecutionFilter, ExecutionRepository, QueuedRun, RepositoryError, Store, events, failed};
+use crate::repository::row::{ExecutionRow, SummaryRow, word_of};
+use crate::repository::{ExecutionFilter, ExecutionRepository, RepositoryError, Store, events, failed};
 
 /// Rows of events read at once: each is one write of the recorder.
 const EVENT_ROWS: i64 = 8;
@@ -163,23 +162,6 @@ impl Store {
                 .await?
         });
         row.map(SummaryRow::into_execution).transpose()
-    }
-
-    /// Runs that were going when the process before this one ended.
-    pub(crate) async fn running(&self) -> Result<Vec<ExecutionId>, RepositoryError> {
-        let ids: Result<Vec<Uuid>, _> = on_db!(&self.db, engine => {
-            sqlx::query_scalar(include_str!("../../sql/list_running.sql")).fetch_all(engine.reader()).await
-        });
-        Ok(ids.map_err(failed("list running executions"))?.into_iter().map(ExecutionId::from).collect())
-    }
-
-    /// Runs that were accepted and never started, in their order.
-    pub(crate) async fn queued(&self) -> Result<Vec<QueuedRun>, RepositoryError> {
-        let rows: Result<Vec<QueuedRow>, _> = on_db!(&self.db, engine => {
-            sqlx::query_as(include_str!("../../sql/list_queued.sql")).fetch_all(engine.reader()).await
-        });
-        let queued = rows.and_then(|rows| rows.into_iter().map(QueuedRow::into_queued).collect());
-        queued.map_err(failed("list queued executions"))
     }
 
     async fn steps(&self, id: ExecutionId) -> Result<Vec<StepRecord>, sqlx::Error> {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 use testmesh_shared::db::{JsonText, Stamp, Unsigned};
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::{ExecutionId, FlowId};
+use testmesh_shared::ids::{BatchId, ExecutionId, FlowId};
 use uuid::Uuid;
 
 use crate::record::{Execution, ExecutionError};
@@ -21,6 +21,8 @@ pub(super) struct SummaryRow {
     trigger_kind: String,
     schedule_id: Option<Uuid>,
     job_id: Option<Uuid>,
+    attempt: Unsigned,
+    batch_id: Option<Uuid>,
     environment: Option<String>,
     variables: JsonText<IndexMap<String, serde_json::Value>>,
     queued_at: Stamp,
@@ -51,6 +53,7 @@ pub(super) struct QueuedRow {
     #[sqlx(flatten)]
     execution: ExecutionRow,
     options: Option<String>,
+    cancel_requested: bool,
 }
 
 /// A run that was accepted and has not started.
@@ -59,6 +62,8 @@ pub(crate) struct QueuedRun {
     pub(crate) execution: Execution,
     /// What it was submitted with besides, as JSON.
     pub(crate) options: Option<String>,
+    /// Whether somebody wants it to end.
+    pub(crate) cancel_requested: bool,
 }
 
 impl SummaryRow {
@@ -78,6 +83,8 @@ impl SummaryRow {
             trigger: word(&self.trigger_kind)?,
             schedule_id: self.schedule_id,
             job_id: self.job_id,
+            attempt: self.attempt.0,
+            batch_id: self.batch_id.map(BatchId::from),
             environment: self.environment,
             variables: self.variables.0,
             queued_at: self.queued_at.0,
@@ -106,12 +113,16 @@ impl ExecutionRow {
 
 impl QueuedRow {
     pub(super) fn into_queued(self) -> Result<QueuedRun, sqlx::Error> {
-        Ok(QueuedRun { execution: self.execution.into_execution()?, options: self.options })
+        Ok(QueuedRun {
+            execution: self.execution.into_execution()?,
+            options: self.options,
+            cancel_requested: self.cancel_requested,
+        })
     }
 }
 
 /// One of the words of an enum.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
     T::deserialize(StrDeserializer::<serde_json::Error>::new(text)).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::db::{DataFolder, Stamp};
-use testmesh_shared::ids::FlowId;
+use testmesh_shared::ids::{FlowId, JobId, SessionId};
 
 use super::*;
 use crate::event::{RunEventKind, StepStart};
@@ -68,6 +68,12 @@ contract! {
     key_belongs_to_its_first_request_until_it_expires,
     equal_keys_of_one_batch_have_one_owner,
     nul_in_a_text_spoils_no_batch,
+    writes_of_a_session_that_lost_the_run_change_nothing,
+    runs_of_dead_sessions_are_taken_once_and_live_ones_are_left,
+    attempt_of_a_job_is_taken_once,
+    message_is_stored_with_the_end_it_tells_of_and_with_no_other,
+    cancelled_run_does_not_start,
+    drained_session_gives_its_waiting_runs_away,
 }
 
 const TEXT: &str = "name: f\nsteps:\n  - action: log\n";
@@ -92,14 +98,27 @@ async fn write(store: &Store, batch: Batch) -> Committed {
     store.write(&batch, time(-86_400)).await.unwrap()
 }
 
+/// The session that has every run, unless a test says otherwise.
+fn session() -> SessionId {
+    SessionId::from(uuid::Uuid::from_u128(7))
+}
+
+fn fence() -> Fence {
+    Fence { session_id: session(), attempt: 1 }
+}
+
+fn row(execution: &Execution, text: &str, options: Option<&str>) -> InsertRow {
+    InsertRow::new(execution, text.to_owned(), options.map(str::to_owned), session(), None)
+}
+
 async fn insert(store: &Store, execution: &Execution) {
-    let row = InsertRow::new(execution, TEXT.to_owned(), Some("{}".to_owned()));
+    let row = row(execution, TEXT, Some("{}"));
     let done = write(store, Batch { inserts: vec![row], ..Batch::default() }).await;
     assert!(done.inserted.contains(&execution.id));
 }
 
 async fn start(store: &Store, id: ExecutionId) -> bool {
-    let row = StartRow { id, started_at: Stamp(time(1)) };
+    let row = StartRow { id, fence: fence(), started_at: Stamp(time(1)), deadline_at: None };
     write(store, Batch { starts: vec![row], ..Batch::default() }).await.started.contains(&id)
 }
 
@@ -172,10 +191,11 @@ async fn tell(store: &Store, execution: &mut Execution, events: &[RunEvent]) {
             });
         }
         if matches!(event.kind, RunEventKind::Finished { .. }) {
-            batch.finishes.push(FinishRow::new(execution));
+            batch.finishes.push(FinishRow::new(execution, fence()));
         }
         list.push(stored.event);
     }
+    batch.holds.push(HoldRow { id: execution.id, fence: fence() });
     let (seq_from, seq_to) = (events[0].seq, events[events.len() - 1].seq);
     batch.events.push(EventsRow { execution_id: execution.id, seq_from, seq_to, events: list });
     write(store, batch).await;
@@ -202,7 +222,7 @@ async fn queued_run_comes_back_as_it_was_stored(store: Store) {
     assert_eq!(found, expect);
     assert!(found.variables.keys().eq(execution.variables.keys()));
     assert_eq!(store.find(ExecutionId::generate(&SystemClock)).await.unwrap(), None);
-    let waiting = store.queued().await.unwrap();
+    let waiting = store.queued(session(), &[execution.id]).await.unwrap();
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0].options.as_deref(), Some("{}"));
     assert_eq!(waiting[0].execution, Execution { steps: None, ..expect });
@@ -212,7 +232,7 @@ async fn insert_with_a_known_id_changes_nothing(store: Store) {
     let execution = queued(0);
     insert(&store, &execution).await;
     let other = Execution { flow_name: "other".to_owned(), ..execution.clone() };
-    let row = InsertRow::new(&other, "another text".to_owned(), None);
+    let row = row(&other, "another text", None);
     let done = write(&store, Batch { inserts: vec![row], ..Batch::default() }).await;
     assert!(done.inserted.is_empty());
     assert_eq!(store.find(execution.id).await.unwrap().unwrap().flow_name, execution.flow_name);
@@ -223,8 +243,8 @@ async fn run_is_started_once(store: Store) {
     insert(&store, &execution).await;
     assert!(start(&store, execution.id).await);
     assert!(!start(&store, execution.id).await);
-    assert_eq!(store.running().await.unwrap(), [execution.id]);
-    assert!(store.queued().await.unwrap().is_empty());
+    assert_eq!(store.held(session()).await.unwrap(), [(execution.id, ExecutionStatus::Running)]);
+    assert!(store.queued(session(), &[execution.id]).await.unwrap().is_empty());
 }
 
 async fn finished_run_comes_back_with_its_steps_and_events(store: Store) {
@@ -233,13 +253,13 @@ async fn finished_run_comes_back_with_its_steps_and_events(store: Store) {
         assert_eq!(store.find(execution.id).await.unwrap().unwrap(), execution, "{row} events a row");
         assert_eq!(store.events(execution.id, 1).await.unwrap(), events, "{row} events a row");
     }
-    assert!(store.running().await.unwrap().is_empty());
+    assert!(store.held(session()).await.unwrap().is_empty());
 }
 
 async fn final_state_never_changes(store: Store) {
     let (execution, _) = finished(&store, 0, 6).await;
     let other = Execution { status: ExecutionStatus::Passed, error: None, ..execution.clone() };
-    write(&store, Batch { finishes: vec![FinishRow::new(&other)], ..Batch::default() }).await;
+    write(&store, Batch { finishes: vec![FinishRow::new(&other, fence())], ..Batch::default() }).await;
     assert!(!start(&store, execution.id).await);
     assert_eq!(store.find(execution.id).await.unwrap(), Some(execution));
 }
@@ -260,6 +280,7 @@ async fn running_run_shows_what_it_came_to_so_far(store: Store) {
 async fn step_is_found_by_ordinal_and_by_id(store: Store) {
     let mut execution = queued(0);
     insert(&store, &execution).await;
+    assert!(start(&store, execution.id).await);
     let steps = [
         step(1, "same", Phase::Setup, StepStatus::Passed),
         step(2, "same", Phase::Main, StepStatus::Failed),
@@ -354,7 +375,7 @@ fn key(name: &str, hash: &str, execution: &Execution, at: i64) -> KeyRow {
 async fn submit(store: &Store, rows: Vec<(Execution, KeyRow)>, expired: i64) -> Committed {
     let mut batch = Batch::default();
     for (execution, key) in rows {
-        batch.inserts.push(InsertRow::new(&execution, TEXT.to_owned(), None));
+        batch.inserts.push(row(&execution, TEXT, None));
         batch.keys.push(key);
     }
     store.write(&batch, time(expired)).await.unwrap()
@@ -388,9 +409,136 @@ async fn equal_keys_of_one_batch_have_one_owner(store: Store) {
 
 async fn nul_in_a_text_spoils_no_batch(store: Store) {
     let execution = Execution { flow_name: "a\u{0}b".to_owned(), ..queued(0) };
-    let row = InsertRow::new(&execution, "name: \u{0}".to_owned(), Some(json!({"x": "\u{0}"}).to_string()));
+    let row = row(&execution, "name: \u{0}", Some(&json!({"x": "\u{0}"}).to_string()));
     write(&store, Batch { inserts: vec![row], ..Batch::default() }).await;
     let found = store.find(execution.id).await.unwrap().unwrap();
     assert_eq!((found.flow_name.as_str(), found.definition.as_deref()), ("a\u{fffd}b", Some("name: \u{fffd}")));
     assert_eq!(found.variables, execution.variables);
+}
+
+async fn writes_of_a_session_that_lost_the_run_change_nothing(store: Store) {
+    let mut execution = queued(0);
+    insert(&store, &execution).await;
+    start(&store, execution.id).await;
+    let events = story(execution.id);
+    tell(&store, &mut execution, &events[..2]).await;
+    let before = store.find(execution.id).await.unwrap();
+    let heir = SessionId::generate(&SystemClock);
+    let taken = store.take_running(heir, time(2), 10).await.unwrap();
+    assert_eq!(taken, [execution.id]);
+    tell(&store, &mut execution, &events[2..]).await;
+    assert!(!start(&store, execution.id).await);
+    assert_eq!(store.find(execution.id).await.unwrap(), before);
+    for fence in [Fence { session_id: heir, attempt: 2 }, fence()] {
+        let finish = FinishRow::new(&execution, fence);
+        assert!(write(&store, Batch { finishes: vec![finish], ..Batch::default() }).await.held.is_empty());
+    }
+    let finish = FinishRow::new(&execution, Fence { session_id: heir, attempt: 1 });
+    assert!(write(&store, Batch { finishes: vec![finish], ..Batch::default() }).await.held.contains(&execution.id));
+}
+
+async fn runs_of_dead_sessions_are_taken_once_and_live_ones_are_left(store: Store) {
+    let lease = std::time::Duration::from_secs(15);
+    let (running, waiting) = (queued(0), queued(1));
+    for execution in [&running, &waiting] {
+        insert(&store, execution).await;
+    }
+    start(&store, running.id).await;
+    store.open_session(session(), "first", 4, time(0), lease).await.unwrap();
+    let heir = SessionId::generate(&SystemClock);
+    store.open_session(heir, "second", 4, time(0), lease).await.unwrap();
+    assert!(store.take_running(heir, time(14), 10).await.unwrap().is_empty());
+    assert!(store.take_queued(heir, time(14), 10).await.unwrap().is_empty());
+    if store.is_shared() {
+        assert!(store.renew_session(session(), time(10), lease).await.unwrap());
+        assert!(store.take_running(heir, time(24), 10).await.unwrap().is_empty());
+        assert!(!store.renew_session(session(), time(25), lease).await.unwrap(), "a dead session stays dead");
+    } else {
+        store.close_other_sessions(heir).await.unwrap();
+    }
+    store.forget_sessions(time(25)).await.unwrap();
+    assert_eq!(store.take_running(heir, time(25), 10).await.unwrap(), [running.id]);
+    let queued = store.take_queued(heir, time(25), 10).await.unwrap();
+    assert_eq!(queued.iter().map(|queued| queued.execution.id).collect::<Vec<_>>(), [waiting.id]);
+    assert_eq!(store.held(heir).await.unwrap().len(), 2);
+}
+
+async fn attempt_of_a_job_is_taken_once(store: Store) {
+    let job = JobId::generate(&SystemClock);
+    let attempt = |number| Execution { job_id: Some(job.as_uuid()), attempt: number, ..queued(0) };
+    let (first, again, second) = (attempt(1), attempt(1), attempt(2));
+    let inserts = [&first, &again, &second].map(|execution| row(execution, TEXT, None)).into();
+    let done = write(&store, Batch { inserts, ..Batch::default() }).await;
+    assert_eq!(done.inserted, [first.id, second.id].into());
+    let keys = [1, 2, 3].map(|attempt| AttemptKey { job_id: job, attempt });
+    let mut found = store.attempts(&keys).await.unwrap();
+    found.sort_by_key(|attempt| attempt.key.attempt);
+    let found: Vec<_> = found.iter().map(|attempt| (attempt.key, attempt.execution_id, attempt.status)).collect();
+    let expect = [(keys[0], first.id, ExecutionStatus::Queued), (keys[1], second.id, ExecutionStatus::Queued)];
+    assert_eq!(found, expect);
+}
+
+async fn message_is_stored_with_the_end_it_tells_of_and_with_no_other(store: Store) {
+    let (execution, other) = (queued(0), queued(1));
+    insert(&store, &execution).await;
+    insert(&store, &other).await;
+    let message = |execution: &Execution| OutboxRow {
+        execution_id: execution.id,
+        topic: "run-finished",
+        payload: format!("{{\"of\": \"{}\", \"nul\": \"\\u0000\"}}", execution.id),
+        created_at: Stamp(time(3)),
+    };
+    let stranger = Fence { session_id: SessionId::generate(&SystemClock), attempt: 1 };
+    let batch = || Batch {
+        finishes: vec![FinishRow::new(&execution, fence()), FinishRow::new(&other, stranger)],
+        outbox: vec![message(&execution), message(&other)],
+        ..Batch::default()
+    };
+    // As queued: what matters is that the rows are changed.
+    let done = write(&store, batch()).await;
+    assert_eq!(done.messages.len(), 1);
+    let found = store.unpublished(time(4), 10).await.unwrap();
+    assert_eq!((found.len(), found[0].payload.as_str()), (1, message(&execution).payload.as_str()));
+    assert!(store.unpublished(time(3), 10).await.unwrap().is_empty());
+    store.forget_messages(&[found[0].seq]).await.unwrap();
+    assert!(store.unpublished(time(4), 10).await.unwrap().is_empty());
+}
+
+async fn cancelled_run_does_not_start(store: Store) {
+    let (waiting, running) = (queued(0), queued(1));
+    for execution in [&waiting, &running] {
+        insert(&store, execution).await;
+    }
+    start(&store, running.id).await;
+    let caller = SessionId::generate(&SystemClock);
+    assert_eq!(store.request_cancel(waiting.id, session()).await.unwrap(), Some(ExecutionStatus::Queued));
+    assert!(!start(&store, waiting.id).await);
+    assert_eq!(store.request_cancel(running.id, caller).await.unwrap(), Some(ExecutionStatus::Running));
+    assert_eq!(store.held(session()).await.unwrap().len(), 2);
+    assert_eq!(store.cancelled(session()).await.unwrap().len(), 2);
+    assert!(store.is_cancel_requested(running.id).await.unwrap());
+    assert_eq!(store.request_cancel(ExecutionId::generate(&SystemClock), caller).await.unwrap(), None);
+}
+
+async fn drained_session_gives_its_waiting_runs_away(store: Store) {
+    let (waiting, running, ahead) = (queued(0), queued(1), queued(2));
+    let lease = std::time::Duration::from_secs(15);
+    store.open_session(session(), "first", 4, time(0), lease).await.unwrap();
+    for execution in [&waiting, &running, &ahead] {
+        insert(&store, execution).await;
+    }
+    for id in [running.id, ahead.id] {
+        start(&store, id).await;
+    }
+    store.drain_session(session(), &[ahead.id]).await.unwrap();
+    let held: Vec<_> = store.held(session()).await.unwrap().into_iter().map(|(id, _)| id).collect();
+    let heir = SessionId::generate(&SystemClock);
+    let taken = store.take_queued(heir, time(1), 10).await.unwrap();
+    let taken: Vec<_> = taken.iter().map(|queued| queued.execution.id).collect();
+    if store.is_shared() {
+        assert_eq!((held, taken), (vec![running.id], vec![waiting.id, ahead.id]));
+    } else {
+        // There is nobody else: what waits, waits for the next process.
+        assert_eq!((held.len(), taken), (2, vec![ahead.id]));
+    }
 }

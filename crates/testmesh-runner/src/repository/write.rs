@@ -11,7 +11,7 @@ use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
 use crate::repository::batch::without_nul;
-use crate::repository::{Batch, InsertRow, KeyRow, RepositoryError, Store, failed};
+use crate::repository::{Batch, HoldRow, InsertRow, KeyRow, Message, RepositoryError, Store, failed};
 
 /// What a batch came to.
 #[derive(Default)]
@@ -22,6 +22,10 @@ pub(crate) struct Committed {
     pub(crate) key_owners: HashMap<String, KeyOwner>,
     /// Waiting executions that are running now.
     pub(crate) started: HashSet<ExecutionId>,
+    /// Executions whose events are stored. Those that are missing belong to another session.
+    pub(crate) held: HashSet<ExecutionId>,
+    /// The messages of the batch, to be published.
+    pub(crate) messages: Vec<Message>,
 }
 
 /// The request that a key was used for first.
@@ -89,15 +93,38 @@ impl Store {
                         .await?;
                     done.started = ids.into_iter().map(ExecutionId::from).collect();
                 }
+                // Ends first: whose end is stored is locked until the commit, and what else is told of it goes with it.
+                if !batch.finishes.is_empty() {
+                    let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&self.db, "../../sql/finish_executions"))
+                        .bind(json(&batch.finishes)?)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    done.held = ids.into_iter().map(ExecutionId::from).collect();
+                }
+                let holds = batch.going();
+                if !holds.is_empty() {
+                    let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&self.db, "../../sql/hold_executions"))
+                        .bind(json(&holds)?)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    done.held.extend(ids.into_iter().map(ExecutionId::from));
+                }
+                let steps = done.kept(&batch.steps, |row| row.execution_id);
+                let events = done.kept(&batch.events, |row| row.execution_id);
                 let rest = [
-                    (sql!(&self.db, "../../sql/insert_steps"), json_unless_empty(&batch.steps)?),
-                    (sql!(&self.db, "../../sql/insert_events"), json_unless_empty(&batch.events)?),
-                    (sql!(&self.db, "../../sql/finish_executions"), json_unless_empty(&batch.finishes)?),
+                    (sql!(&self.db, "../../sql/insert_steps"), json_unless_empty(&steps)?),
+                    (sql!(&self.db, "../../sql/insert_events"), json_unless_empty(&events)?),
                 ];
                 for (statement, rows) in rest {
                     if let Some(rows) = rows {
                         sqlx::query(statement).bind(rows).execute(&mut *tx).await?;
                     }
+                }
+                if let Some(messages) = json_unless_empty(&done.kept(&batch.outbox, |row| row.execution_id))? {
+                    done.messages = sqlx::query_as(sql!(&self.db, "../../sql/insert_outbox"))
+                        .bind(messages)
+                        .fetch_all(&mut *tx)
+                        .await?;
                 }
                 tx.commit().await?;
             });
@@ -134,7 +161,20 @@ impl Store {
     }
 }
 
+impl Batch {
+    /// Executions that go on, each once.
+    fn going(&self) -> Vec<&HoldRow> {
+        let mut seen: HashSet<ExecutionId> = self.finishes.iter().map(|row| row.id).collect();
+        self.holds.iter().filter(|row| seen.insert(row.id)).collect()
+    }
+}
+
 impl Committed {
+    /// The rows of executions that this writer has.
+    fn kept<'a, T>(&self, rows: &'a [T], execution_id: impl Fn(&T) -> ExecutionId) -> Vec<&'a T> {
+        rows.iter().filter(|row| self.held.contains(&execution_id(row))).collect()
+    }
+
     /// The executions of `batch` that no other request's key keeps out.
     fn wanted<'a>(&self, batch: &'a Batch) -> Vec<&'a InsertRow> {
         let refused: HashSet<ExecutionId> = batch

@@ -42,8 +42,9 @@ impl Server {
             environments: Arc::clone(&environments),
             connector: Connector::new(NetPolicy::open()),
             files: Files::none(),
+            stream: None,
         };
-        let config = ExecutorConfig { concurrency, queue, runner: "test".to_owned() };
+        let config = ExecutorConfig { concurrency, queue, runner: "test".to_owned(), ..ExecutorConfig::default() };
         let handle = start(parts, config).await.unwrap();
         Self { executor: handle.executor(), executions: handle.executions(), handle, flows, environments }
     }

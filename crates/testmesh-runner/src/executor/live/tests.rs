@@ -8,7 +8,7 @@ use crate::record::{LogRecord, Trigger};
 fn live() -> Arc<LiveRun> {
     let id = ExecutionId::generate(&SystemClock);
     let execution = Execution::queued(id, "flow", Trigger::Api, SystemClock.now());
-    LiveRun::new(execution, Arc::from("name: flow"), Arc::default())
+    LiveRun::new(execution, Arc::from("name: flow"), SessionId::generate(&SystemClock), Arc::default())
 }
 
 fn log(run: &LiveRun, seq: u64, bytes: usize) -> RunEvent {
@@ -20,7 +20,7 @@ fn log(run: &LiveRun, seq: u64, bytes: usize) -> RunEvent {
 fn seqs(stretch: Stretch) -> Option<Vec<u64>> {
     match stretch {
         Stretch::Events(events) => Some(events.iter().map(|event| event.seq).collect()),
-        Stretch::Stored | Stretch::Nothing | Stretch::End => None,
+        Stretch::Stored | Stretch::Nothing | Stretch::End | Stretch::Elsewhere => None,
     }
 }
 

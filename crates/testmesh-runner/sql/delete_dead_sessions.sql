@@ -1,0 +1,2 @@
+delete from executions.runner_sessions
+where lease_until < $1

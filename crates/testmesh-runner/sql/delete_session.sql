@@ -1,0 +1,2 @@
+delete from executions.runner_sessions
+where id = $1

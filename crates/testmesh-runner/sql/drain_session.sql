@@ -1,0 +1,3 @@
+update executions.runner_sessions
+set draining = true
+where id = $1

@@ -1,0 +1,3 @@
+select cancel_requested
+from executions.executions
+where id = $1

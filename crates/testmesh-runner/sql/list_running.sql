@@ -1,4 +1,0 @@
-select id
-from executions.executions
-where status = 'running'
-order by id
