@@ -132,9 +132,14 @@ async fn wire(
         environments: Arc::clone(&environments),
         connector,
         files,
+        stream: Some(Arc::clone(stream)),
     };
-    let config =
-        ExecutorConfig { concurrency: settings.concurrency(), queue: QUEUE, runner: "testmesh-server".to_owned() };
+    let config = ExecutorConfig {
+        concurrency: settings.concurrency(),
+        queue: QUEUE,
+        runner: "testmesh-server".to_owned(),
+        ..ExecutorConfig::default()
+    };
     let runs = executor::start(parts, config).await.map_err(|error| Failure::failed(&error))?;
     let state = ApiState {
         flows,

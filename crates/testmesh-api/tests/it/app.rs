@@ -79,6 +79,7 @@ impl TestApp {
             environments: Arc::clone(&environments),
             connector: Connector::new(NetPolicy::server(&[])),
             files: Files::none(),
+            stream: None,
         };
         let runs = executor::start(parts, differences.executor.unwrap_or_default()).await.unwrap();
         let tokens = differences.tokens.map(|lines| {
