@@ -8,7 +8,7 @@ use std::time::Duration;
 use testmesh_api::{Access, ApiState, Check, Limits, Metrics, Tokens, metrics_router, router, serve};
 use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
-use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
+use testmesh_scheduler::{Scheduler, SchedulerConfig, SchedulerHandle, SchedulerParts};
 use testmesh_shared::clock::{Clock, SystemClock};
 use testmesh_shared::db::Db;
 use testmesh_shared::ids::SessionId;
@@ -52,7 +52,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     let stream_tasks = Tasks::new();
     let stream = open_stream(settings, &stream_tasks)?;
     let scheduler = start_scheduler(&databases, &stream);
-    let (state, runs) = wire(settings, &databases, &stream, access, (connector, files)).await?;
+    let (state, runs) =
+        wire(settings, &databases, (&stream, scheduler.scheduler()), access, (connector, files)).await?;
     let (metrics, stopping, closing) = (state.metrics.clone(), state.stopping.clone(), state.closing.clone());
 
     let tasks = Tasks::new();
@@ -118,7 +119,7 @@ fn start_scheduler(databases: &Databases, stream: &Arc<dyn Stream>) -> Scheduler
 async fn wire(
     settings: &Settings,
     databases: &Databases,
-    stream: &Arc<dyn Stream>,
+    (stream, scheduler): (&Arc<dyn Stream>, Arc<dyn Scheduler>),
     access: Access,
     (connector, files): (Connector, Files),
 ) -> Result<(ApiState, ExecutorHandle), Failure> {
@@ -146,6 +147,7 @@ async fn wire(
         environments,
         executor: runs.executor(),
         executions: runs.executions(),
+        scheduler,
         clock,
         access,
         checks: vec![

@@ -3,6 +3,7 @@
 pub(crate) mod environments;
 pub(crate) mod executions;
 pub(crate) mod flows;
+pub(crate) mod jobs;
 pub(crate) mod schedules;
 pub(crate) mod system;
 

@@ -33,6 +33,7 @@ const ERRORS: &str = "x-errors";
         (name = "executions", description = "Runs and what became of them."),
         (name = "environments", description = "Named variables that a run can be given."),
         (name = "schedules", description = "When flows run."),
+        (name = "jobs", description = "What schedules fired, and what became of it."),
         (name = "system", description = "The server itself."),
     ),
     components(schemas(ProblemBody, RunEvent)),

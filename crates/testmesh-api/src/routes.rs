@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::handlers::system::{docs, errors, health, livez, metrics, openapi as document_route, readyz};
-use crate::handlers::{environments, executions, flows, schedules};
+use crate::handlers::{environments, executions, flows, jobs, schedules};
 use crate::meters::Metrics;
 use crate::problem::Problem;
 use crate::state::{ApiState, App};
@@ -76,7 +76,16 @@ fn table() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(executions::socket::socket))
         .routes(routes!(executions::cancel::cancel))
         .routes(routes!(executions::report::report))
+        .routes(routes!(schedules::create::create, schedules::list::list))
         .routes(routes!(schedules::preview::preview))
+        .routes(routes!(schedules::find::find, schedules::update::update, schedules::delete::delete))
+        .routes(routes!(schedules::pause::pause))
+        .routes(routes!(schedules::resume::resume))
+        .routes(routes!(schedules::trigger::trigger))
+        .routes(routes!(schedules::jobs::list))
+        .routes(routes!(jobs::list::list))
+        .routes(routes!(jobs::find::find))
+        .routes(routes!(jobs::retry::retry))
         .routes(routes!(environments::create::create, environments::list::list))
         .routes(routes!(environments::find::find, environments::update::update, environments::delete::delete))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use testmesh_runner::executor::Executor;
 use testmesh_runner::repository::ExecutionRepository;
+use testmesh_scheduler::Scheduler;
 use testmesh_shared::clock::Clock;
 use testmesh_storage::{EnvironmentRepository, FlowRepository};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,6 +28,8 @@ pub struct ApiState {
     pub executor: Arc<dyn Executor>,
     /// What runs left behind.
     pub executions: Arc<dyn ExecutionRepository>,
+    /// Schedules and the jobs that they fire.
+    pub scheduler: Arc<dyn Scheduler>,
     /// Where stamps and ids come from.
     pub clock: Arc<dyn Clock>,
     /// Who may call.

@@ -156,6 +156,7 @@ impl JobRepository {
     /// A page of jobs, newest first.
     pub(crate) async fn list(&self, filter: &JobFilter, page: PageRequest) -> Result<Page<Job>, SchedulerError> {
         let status = filter.status.map(JobStatus::as_str);
+        let of_all_schedules = listing(filter.status);
         let rows: Result<Vec<JobRow>, sqlx::Error> = on_db!(&self.db, engine => match filter.schedule_id {
             Some(schedule) => {
                 sqlx::query_as(include_str!("../sql/list_jobs_of_schedule.sql"))
@@ -168,7 +169,7 @@ impl JobRepository {
                     .await
             }
             None => {
-                sqlx::query_as(statement(filter.status))
+                sqlx::query_as(of_all_schedules)
                     .bind(page.after.map(|key| key.id))
                     .bind(status)
                     .bind(i64::from(page.limit) + 1)
@@ -243,7 +244,7 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
 }
 
 /// The listing whose index holds the jobs of this state.
-fn statement(status: Option<JobStatus>) -> &'static str {
+fn listing(status: Option<JobStatus>) -> &'static str {
     match status {
         None | Some(JobStatus::Passed) => include_str!("../sql/list_jobs.sql"),
         Some(JobStatus::Failed | JobStatus::Cancelled | JobStatus::Dead | JobStatus::Skipped) => {

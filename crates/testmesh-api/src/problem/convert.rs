@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use testmesh_runner::executor::SubmitError;
 use testmesh_runner::repository::RepositoryError;
+use testmesh_scheduler::SchedulerError;
 use testmesh_shared::error::ErrorCode;
 use testmesh_storage::StorageError;
 
@@ -16,14 +17,26 @@ impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         match &error {
             StorageError::NameTaken { .. } => Self::new(error.code(), format!("{error}; choose another name")),
-            StorageError::VersionMismatch { expected: 0, found } => Self::new(
-                error.code(),
-                format!("version {found} is stored, and `If-Match` names none that this server gave"),
-            ),
             StorageError::VersionMismatch { expected, found } => {
-                Self::new(error.code(), format!("version {found} is stored, `If-Match` names version {expected}"))
+                Self::new(error.code(), version_mismatch(*expected, *found))
             }
             StorageError::Database { .. } => {
+                log_chain(&error);
+                Self::new(error.code(), STORE_DETAIL).retry_after(1)
+            }
+        }
+    }
+}
+
+impl From<SchedulerError> for Problem {
+    fn from(error: SchedulerError) -> Self {
+        match &error {
+            SchedulerError::NameTaken { .. } => Self::new(error.code(), format!("{error}; choose another name")),
+            SchedulerError::RevisionMismatch { expected, found } => {
+                Self::new(error.code(), version_mismatch(*expected, *found))
+            }
+            SchedulerError::NotDead { .. } => Self::new(error.code(), error.to_string()),
+            SchedulerError::Database { .. } => {
                 log_chain(&error);
                 Self::new(error.code(), STORE_DETAIL).retry_after(1)
             }
@@ -59,6 +72,13 @@ impl From<tokio::task::JoinError> for Problem {
     fn from(error: tokio::task::JoinError) -> Self {
         tracing::error!(error = %error, "a background task of a request failed");
         Self::new(ErrorCode::Internal, Self::internal().detail)
+    }
+}
+
+fn version_mismatch(expected: u32, found: u32) -> String {
+    match expected {
+        0 => format!("version {found} is stored, and `If-Match` names none that this server gave"),
+        expected => format!("version {found} is stored, `If-Match` names version {expected}"),
     }
 }
 

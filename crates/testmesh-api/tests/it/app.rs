@@ -9,9 +9,11 @@ use serde_json::Value;
 use testmesh_api::{Access, ApiState, Check, Limits, Metrics, NewToken, Scope, Tokens, router, serve};
 use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
+use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
 use testmesh_shared::clock::{Clock, SystemClock};
 use testmesh_shared::db::{DataFolder, Db};
 use testmesh_shared::net::{Connector, NetPolicy};
+use testmesh_shared::stream::MemoryStream;
 use testmesh_shared::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,9 @@ pub(crate) struct TestApp {
     tasks: Tasks,
     stop: CancellationToken,
     _runs: ExecutorHandle,
+    /// What carries jobs to runners; no runner reads it, so that a test can be one.
+    pub(crate) stream: MemoryStream,
+    _scheduler: SchedulerHandle,
     folder: tempfile::TempDir,
 }
 
@@ -82,6 +87,13 @@ impl TestApp {
             stream: None,
         };
         let runs = executor::start(parts, differences.executor.unwrap_or_default()).await.unwrap();
+        let stream = MemoryStream::new();
+        let parts = SchedulerParts {
+            db: Db::embedded(&data, &testmesh_scheduler::SCHEMA).await.unwrap(),
+            clock: None,
+            stream: Arc::new(stream.clone()),
+        };
+        let scheduler = testmesh_scheduler::start(parts, SchedulerConfig::default());
         let tokens = differences.tokens.map(|lines| {
             let path = folder.path().join("tokens");
             std::fs::write(&path, lines.join("\n")).unwrap();
@@ -95,6 +107,7 @@ impl TestApp {
             environments,
             executor: runs.executor(),
             executions: runs.executions(),
+            scheduler: scheduler.scheduler(),
             clock,
             access: Access { tokens, origins: differences.origins },
             checks: vec![Check::new("flows_database", move || async move {
@@ -111,7 +124,7 @@ impl TestApp {
         let tasks = Tasks::new();
         tasks.spawn(serve(listener, router(state), stop.clone(), Duration::from_secs(1)));
         let client = reqwest::Client::builder().build().unwrap();
-        Self { address, stopping, client, tasks, stop, _runs: runs, folder }
+        Self { address, stopping, client, tasks, stop, _runs: runs, stream, _scheduler: scheduler, folder }
     }
 
     /// A server with one token for each scope, and the tokens.

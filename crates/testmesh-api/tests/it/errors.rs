@@ -28,6 +28,14 @@ async fn what_is_not_there_says_what_it_is() {
     check(&format!("/api/v1/executions/{UNKNOWN}/steps/1"), "execution_not_found").await;
     check(&format!("/api/v1/executions/{UNKNOWN}/events"), "execution_not_found").await;
     check(&format!("/api/v1/executions/{UNKNOWN}/report?format=tap"), "execution_not_found").await;
+    check(&format!("/api/v1/schedules/{UNKNOWN}"), "schedule_not_found").await;
+    check(&format!("/api/v1/schedules/{UNKNOWN}/jobs"), "schedule_not_found").await;
+    check(&format!("/api/v1/jobs/{UNKNOWN}"), "job_not_found").await;
+    for verb in ["pause", "resume", "trigger"] {
+        let answer = app.post(&format!("/api/v1/schedules/{UNKNOWN}/{verb}"), &json!({})).await;
+        answer.problem(404, "schedule_not_found");
+    }
+    app.post(&format!("/api/v1/jobs/{UNKNOWN}/retry"), &json!({})).await.problem(404, "job_not_found");
     let cancelled = app.post(&format!("/api/v1/executions/{UNKNOWN}/cancel"), &json!({})).await;
     cancelled.problem(404, "execution_not_found");
     let run = app.post(&format!("/api/v1/flows/{UNKNOWN}/executions"), &json!({})).await;

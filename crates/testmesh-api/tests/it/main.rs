@@ -10,4 +10,5 @@ mod events;
 mod executions;
 mod flows;
 mod hostile;
+mod schedules;
 mod system;

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use testmesh_scheduler::cron::{Cron, CronError, parse_zone};
+use testmesh_scheduler::cron::{Cron, parse_zone};
 use utoipa::ToSchema;
 
+use super::invalid;
 use crate::extract::body::Body;
 use crate::handlers::Cx;
 use crate::problem::Problem;
@@ -75,8 +76,4 @@ pub(crate) async fn preview(State(app): Cx, body: Body) -> Result<Json<Upcoming>
         Upcoming { description: cron.describe(), next }
     });
     Ok(Json(upcoming.await?))
-}
-
-fn invalid(error: &CronError) -> Problem {
-    Problem::new(error.code(), format!("`{}`: {error}", error.subject()))
 }
