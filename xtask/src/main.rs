@@ -3,9 +3,9 @@
 
 mod bench;
 mod boundaries;
+mod drill;
 mod finding;
 mod schemas;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "stopping and stalling servers is for the drill"))]
 mod services;
 mod suite;
 mod workspace;
@@ -42,6 +42,11 @@ enum Task {
         /// Only this part; may repeat
         #[arg(long, value_name = "PART")]
         only: Vec<suite::Part>,
+    },
+    /// Real servers under faults: what must hold, and what does
+    Drill {
+        #[command(flatten)]
+        options: drill::Options,
     },
     /// Writes the book's pages about actions
     Reference,
@@ -80,6 +85,7 @@ fn run(task: Task) -> Result<bool, Failure> {
         Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
         Task::Schemas { options } => schemas::run(&root, &options, &mut out),
         Task::Test { only } => suite::run(&root, &only, &mut out),
+        Task::Drill { options } => drill::run(&root, &options, &mut out),
         Task::Reference => suite::reference::write(&root, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),

@@ -40,6 +40,7 @@ pub(crate) struct Services {
     pub(crate) redis: Option<Redis>,
     /// Why a wanted one is not there, and how to get it.
     pub(crate) missing: Vec<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for what its end does"))]
     guard: Option<Guard>,
 }
 

@@ -1,0 +1,198 @@
+//! `cargo xtask drill`: real servers on a private PostgreSQL and Redis, faults at seeded times, and what must hold after.
+//!
+//! Each case has a database, a target and servers of its own. What is checked is read from the tables and from the
+//! target's log, never from what servers say about themselves. `docs/operations/reliability.md` shows the table.
+
+mod arena;
+mod cases;
+mod client;
+mod findings;
+mod ledger;
+mod load;
+mod proxy;
+mod seed;
+mod server;
+mod target;
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use arena::{Arena, Scale};
+use cases::Case;
+use findings::Findings;
+
+use crate::services::{Missing, Services, Wanted};
+use crate::workspace::{self, Failure};
+
+/// How to drill.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Every case in brief: five minutes in all
+    #[arg(long)]
+    short: bool,
+    /// Only this case; may repeat
+    #[arg(long, value_name = "CASE")]
+    only: Vec<Case>,
+    /// What the times of faults are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// One JSON object for each case instead of text
+    #[arg(long)]
+    json: bool,
+    /// Release builds instead of debug builds
+    #[arg(long)]
+    release: bool,
+    /// Cases side by side, each lane with a PostgreSQL and a Redis of its own [default: 2 when short, else 1]
+    #[arg(long, value_name = "N")]
+    lanes: Option<usize>,
+}
+
+/// A case that was tried.
+struct Tried {
+    case: Case,
+    findings: Result<Findings, String>,
+    seconds: f64,
+    /// Where the servers' logs are, when something did not hold.
+    logs: Option<PathBuf>,
+}
+
+/// Drills; says whether everything held.
+pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result<bool, Failure> {
+    let program = build(root, options.release)?;
+    let cases: VecDeque<Case> =
+        Case::all().into_iter().filter(|case| options.only.is_empty() || options.only.contains(case)).collect();
+    let lanes = options.lanes.unwrap_or(if options.short { 2 } else { 1 }).clamp(1, cases.len().max(1));
+    let mut services = Vec::new();
+    for _ in 0..lanes {
+        let wanted = Wanted { postgres: true, redis: true, missing: Missing::Install };
+        let started = Services::start(wanted, out)?;
+        if !started.missing.is_empty() {
+            writeln!(out, "the drill needs both servers: {}", started.missing.join("; "))?;
+            return Ok(false);
+        }
+        services.push(started);
+    }
+    let scale = if options.short { Scale::Short } else { Scale::Long };
+    let queue = Mutex::new(cases);
+    let done = Mutex::new(Vec::new());
+    let out = Mutex::new(out_lines(options.json));
+    std::thread::scope(|scope| {
+        for mut services in services {
+            let (queue, done, out, program) = (&queue, &done, &out, &program);
+            scope.spawn(move || {
+                while let Some(case) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
+                    let result = one(case, root, &mut services, program, (scale, options.seed));
+                    if let Ok(out) = out.lock() {
+                        out(&result);
+                    }
+                    if let Ok(mut done) = done.lock() {
+                        done.push(result);
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().map_err(|_| "a lane of the drill died")?;
+    done.sort_by_key(|result| result.case);
+    if !options.json {
+        table(&done);
+    }
+    Ok(done.iter().all(|result| result.findings.as_ref().is_ok_and(Findings::held)))
+}
+
+fn build(root: &Path, release: bool) -> Result<PathBuf, Failure> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args(["build", "--quiet", "--locked", "-p", "testmesh-server"]);
+    if release {
+        cargo.arg("--release");
+    }
+    if !cargo.status()?.success() {
+        return Err("the server does not build".into());
+    }
+    Ok(workspace::target(root)?.join(if release { "release" } else { "debug" }).join("testmesh-server"))
+}
+
+fn one(case: Case, root: &Path, services: &mut Services, program: &Path, how: (Scale, u64)) -> Tried {
+    let started = Instant::now();
+    let mut logs = None;
+    let findings =
+        tokio::runtime::Runtime::new().map_err(|error| format!("start a runtime: {error}")).and_then(|runtime| {
+            runtime.block_on(async {
+                let mut arena = Arena::open(services, program, case.name(), how).await?;
+                let findings = case.run(&mut arena, root).await;
+                if !findings.as_ref().is_ok_and(Findings::held) {
+                    logs = Some(arena.keep_logs());
+                }
+                findings
+            })
+        });
+    Tried { case, findings, seconds: started.elapsed().as_secs_f64(), logs }
+}
+
+/// Prints a case as soon as it is done.
+fn out_lines(json: bool) -> impl Fn(&Tried) + Send {
+    move |result| {
+        if json {
+            let line = match &result.findings {
+                Ok(findings) => serde_json::json!({
+                    "case": result.case.name(), "held": findings.held(), "seconds": result.seconds, "findings": findings,
+                }),
+                Err(error) => serde_json::json!({
+                    "case": result.case.name(), "held": false, "seconds": result.seconds, "error": error,
+                }),
+            };
+            println!("{line}");
+            return;
+        }
+        println!("\n== {} {} ({:.0} s)", result.case.name(), result.case.title(), result.seconds);
+        match &result.findings {
+            Ok(findings) => print(findings),
+            Err(error) => println!("  FAILED  {error}"),
+        }
+        if let Some(logs) = &result.logs {
+            println!("  the servers' logs: {}", logs.display());
+        }
+    }
+}
+
+fn print(findings: &Findings) {
+    if let Some(reason) = &findings.skipped {
+        println!("  skipped: {reason}");
+        return;
+    }
+    println!("  load:   {}\n  faults: {}", findings.load, findings.faults);
+    for check in &findings.checks {
+        let word = if check.held { "ok    " } else { "FAILED" };
+        println!("  {word}  {}: {}", check.what, check.found);
+    }
+    for figure in &findings.figures {
+        println!("          {} {:.1} {}", figure.name, figure.value, figure.unit);
+    }
+}
+
+/// All cases in a table for the book.
+fn table(results: &[Tried]) {
+    println!("\n| case | load | faults | held | figures |\n|---|---|---|---|---|");
+    for result in results {
+        let title = format!("{} {}", result.case.name(), result.case.title());
+        match &result.findings {
+            Ok(findings) => {
+                let failed: Vec<&str> =
+                    findings.checks.iter().filter(|check| !check.held).map(|check| check.what.as_str()).collect();
+                let held = match (&findings.skipped, failed.is_empty()) {
+                    (Some(reason), _) => format!("skipped: {reason}"),
+                    (None, true) => format!("all {}", findings.checks.len()),
+                    (None, false) => format!("NOT: {}", failed.join("; ")),
+                };
+                let figure = |figure: &findings::Figure| format!("{} {:.1} {}", figure.name, figure.value, figure.unit);
+                let figures: Vec<String> = findings.figures.iter().map(figure).collect();
+                println!("| {title} | {} | {} | {held} | {} |", findings.load, findings.faults, figures.join(", "));
+            }
+            Err(error) => println!("| {title} | | | NOT: {} | |", error.lines().next().unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a case came to: what held and what did not, and figures. The checks that every case ends with.
+
+use std::time::Duration;
+
+use super::arena::Arena;
+use super::client;
+use super::ledger::Counts;
+use super::load::{self, Load};
+use super::server::Server;
+
+/// How long everything may take to be finished after the last fault: a lease, a reaper's turn, retries.
+const SETTLE: Duration = Duration::from_secs(90);
+
+/// One thing that must hold.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Check {
+    /// What must hold.
+    pub(crate) what: String,
+    pub(crate) held: bool,
+    /// What was found.
+    pub(crate) found: String,
+}
+
+/// A measure.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+}
+
+/// What a case came to.
+#[derive(Debug, Default, serde::Serialize)]
+pub(crate) struct Findings {
+    /// What servers had to do.
+    pub(crate) load: String,
+    /// What was done to them.
+    pub(crate) faults: String,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) figures: Vec<Figure>,
+    /// Why it was left out.
+    pub(crate) skipped: Option<String>,
+}
+
+/// What may have become of jobs and executions, besides passing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spoils {
+    /// Attempts whose runner is gone.
+    pub(crate) lost: bool,
+    /// Jobs without a verdict.
+    pub(crate) dead: i64,
+}
+
+impl Spoils {
+    pub(crate) const NONE: Self = Self { lost: false, dead: 0 };
+    pub(crate) const LOST: Self = Self { lost: true, dead: 0 };
+}
+
+impl Findings {
+    pub(crate) fn new(load: impl Into<String>, faults: impl Into<String>) -> Self {
+        Self { load: load.into(), faults: faults.into(), ..Self::default() }
+    }
+
+    pub(crate) fn skipped(reason: impl Into<String>) -> Self {
+        Self { skipped: Some(reason.into()), ..Self::default() }
+    }
+
+    /// Notes whether something held.
+    pub(crate) fn check(&mut self, what: &str, held: bool, found: impl Into<String>) {
+        self.checks.push(Check { what: what.to_owned(), held, found: found.into() });
+    }
+
+    /// Notes a measure, and whether it is at most `most`.
+    pub(crate) fn at_most(&mut self, name: &str, (value, unit): (f64, &'static str), most: f64) {
+        self.check(&format!("{name} ≤ {most} {unit}"), value <= most, format!("{value:.1} {unit}"));
+        self.figure(name, value, unit);
+    }
+
+    pub(crate) fn figure(&mut self, name: &str, value: f64, unit: &'static str) {
+        self.figures.push(Figure { name: name.to_owned(), value, unit });
+    }
+
+    /// Whether everything held.
+    pub(crate) fn held(&self) -> bool {
+        self.checks.iter().all(|check| check.held)
+    }
+
+    /// Stops the load, waits until nothing is open, and goes through the books.
+    pub(crate) async fn finish(
+        &mut self,
+        arena: &Arena<'_>,
+        servers: &[Server],
+        load: &Load,
+        spoils: Spoils,
+    ) -> Result<(), String> {
+        let server = servers.first().ok_or("no server is left to pause the schedules")?;
+        let until = arena.ledger.now().await?;
+        load::pause(server, load).await?;
+        self.settled(arena, servers).await?;
+        self.firings(arena, load, until).await?;
+        self.verdicts(arena, spoils).await
+    }
+
+    /// Waits until nothing is open.
+    pub(crate) async fn settled(&mut self, arena: &Arena<'_>, servers: &[Server]) -> Result<(), String> {
+        let settled = arena.ledger.settle(SETTLE).await;
+        let found = match &settled {
+            Ok(took) => format!("after {:.1} s", took.as_secs_f64()),
+            Err(open) => open.clone(),
+        };
+        self.check("everything accepted is final, slots and outbox are empty", settled.is_ok(), found);
+        let panics: usize = servers.iter().map(Server::panics).sum();
+        self.check("no panic", panics == 0, panics.to_string());
+        if let Ok(port) = arena.redis_port() {
+            let mut left = 0;
+            for key in ["testmesh:run-flow", "testmesh:run-finished"] {
+                // What was in reach of a consumer that died comes back after half a minute: only a hint by then.
+                let length = client::redis(port, &[b"XLEN", key.as_bytes()])?;
+                left += length.trim_start_matches(':').parse::<usize>().unwrap_or(0);
+            }
+            self.figure("entries left in streams", f64::from(u32::try_from(left).unwrap_or(u32::MAX)), "");
+        }
+        Ok(())
+    }
+
+    /// Each schedule fired exactly once for each of its times.
+    async fn firings(&mut self, arena: &Arena<'_>, load: &Load, until: f64) -> Result<(), String> {
+        let firings = arena.ledger.firings().await?;
+        let period = f64::from(load.period_s);
+        let mut wrong = Vec::new();
+        for firings in &firings {
+            #[allow(clippy::cast_possible_truncation, reason = "the seconds of a drill")]
+            let wanted = ((firings.last - firings.first) / period).round() as i64 + 1;
+            let ends_early = until - firings.last > period + 2.0;
+            if firings.jobs != wanted || firings.times != wanted || ends_early {
+                wrong.push(format!("{firings:?} instead of {wanted}, {:.1} s before the end", until - firings.last));
+            }
+        }
+        let jobs: i64 = firings.iter().map(|firings| firings.jobs).sum();
+        let whole = wrong.is_empty() && firings.len() == load.schedules.len();
+        let found = if whole { format!("{jobs} jobs") } else { format!("{} schedules; {wrong:?}", firings.len()) };
+        self.check("per schedule and time exactly one job", whole, found);
+        Ok(())
+    }
+
+    /// Each job and execution has one verdict, and the target agrees.
+    pub(crate) async fn verdicts(&mut self, arena: &Arena<'_>, spoils: Spoils) -> Result<(), String> {
+        let (jobs, executions) = (arena.ledger.jobs().await?, arena.ledger.executions().await?);
+        let job_ok = |state: &str| matches!(state, "passed" | "skipped");
+        let bad_jobs: i64 = jobs.iter().filter(|(state, _)| !job_ok(state)).map(|(_, count)| count).sum();
+        self.check("every job passed in the end", bad_jobs == spoils.dead, words(&jobs));
+        let run_ok = |status: &str| status == "passed" || (spoils.lost && status == "error lost");
+        let bad_runs: i64 = executions.iter().filter(|(status, _)| !run_ok(status)).map(|(_, count)| count).sum();
+        self.check("no execution ended otherwise than by the fault", bad_runs == 0, words(&executions));
+        let without_one = arena
+            .ledger
+            .number(
+                "select count(*) from scheduler.jobs j where j.state in ('passed', 'failed') and 1 <> \
+                 (select count(*) from executions.executions e where e.job_id = j.id and e.status in ('passed', 'failed'))",
+            )
+            .await?;
+        self.check("each finished job has exactly one verdict", without_one == 0, without_one.to_string());
+        let changed = arena.ledger.changed_finals().await?;
+        let found =
+            if changed.is_empty() { format!("{} watched", arena.ledger.finals()) } else { format!("{changed:?}") };
+        self.check("no final state changed", changed.is_empty(), found);
+        self.target_agrees(arena).await
+    }
+
+    /// How long after their time jobs started at their first attempt.
+    pub(crate) async fn lateness(&mut self, arena: &Arena<'_>) -> Result<(), String> {
+        for (name, statement) in [
+            (
+                "time to start, p50",
+                "select percentile_cont(0.5) within group (order by extract(epoch from e.started_at - \
+              j.nominal_at)::float8) from scheduler.jobs j join executions.executions e on e.job_id = j.id and e.attempt = 1",
+            ),
+            (
+                "p99",
+                "select percentile_cont(0.99) within group (order by extract(epoch from e.started_at - \
+              j.nominal_at)::float8) from scheduler.jobs j join executions.executions e on e.job_id = j.id and e.attempt = 1",
+            ),
+        ] {
+            if let Some(seconds) = arena.ledger.measure(statement).await? {
+                self.figure(name, seconds * 1e3, "ms");
+            }
+        }
+        Ok(())
+    }
+
+    /// The target saw each passed run once and whole, and no step of any run twice.
+    async fn target_agrees(&mut self, arena: &Arena<'_>) -> Result<(), String> {
+        let counts = arena.target.counts();
+        let twice = counts.values().flat_map(|steps| steps.values()).filter(|times| **times > 1).count();
+        self.check("the target saw no step of a run twice", twice == 0, twice.to_string());
+        let passed = arena.ledger.ids("passed").await?;
+        let widest = counts.values().map(std::collections::HashMap::len).max().unwrap_or(0);
+        let torn = passed.iter().filter(|id| counts.get(*id).is_some_and(|steps| steps.len() != widest)).count();
+        self.check("the target saw every step of each passed run", torn == 0, format!("{torn} of {}", passed.len()));
+        Ok(())
+    }
+}
+
+/// Counts in a fixed order.
+pub(crate) fn words(counts: &Counts) -> String {
+    let mut words: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    words.sort();
+    words.join(", ")
+}
