@@ -6,6 +6,7 @@ pub(crate) mod measure;
 
 mod engine;
 mod load;
+mod queue;
 mod server;
 mod table;
 mod target;
@@ -20,6 +21,8 @@ pub(crate) enum Benchmark {
     Engine,
     /// Runs a second through the HTTP API, durable.
     Server,
+    /// Jobs and submissions on PostgreSQL and Redis.
+    Queue,
 }
 
 /// How to measure.
@@ -49,6 +52,7 @@ pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &Options) -> Resul
         match benchmark {
             Benchmark::Engine => engine::run(options, &programs).await,
             Benchmark::Server => server::run(options, &programs).await,
+            Benchmark::Queue => queue::run(options, &programs).await,
         }
     })?;
     table::print(&figures, options.json)

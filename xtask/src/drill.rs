@@ -3,15 +3,15 @@
 //! Each case has a database, a target and servers of its own. What is checked is read from the tables and from the
 //! target's log, never from what servers say about themselves. `docs/operations/reliability.md` shows the table.
 
-mod arena;
+pub(crate) mod arena;
 mod cases;
-mod client;
+pub(crate) mod client;
 mod findings;
 mod ledger;
-mod load;
+pub(crate) mod load;
 mod proxy;
 mod seed;
-mod server;
+pub(crate) mod server;
 mod target;
 
 use std::collections::VecDeque;

@@ -64,6 +64,11 @@ impl Ledger {
         Ok(Self { pool, finals, watching })
     }
 
+    /// Looks into the tables only when it is asked to.
+    pub(crate) fn rest(&self) {
+        self.watching.abort();
+    }
+
     /// Jobs, executions and messages that are not finished.
     pub(crate) async fn unfinished(&self) -> Result<Open, String> {
         let (jobs, executions, outbox) = sqlx::query_as(

@@ -15,7 +15,7 @@ pub(super) async fn killed_all_the_time(arena: &mut Arena<'_>, with_redis: bool)
         spec.redis = None;
     }
     let mut servers = arena.servers(&spec, 2).await?;
-    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(20));
+    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(150));
     let flow = load::create_flow(&servers[0], flow).await?;
     let load = load::schedule(&servers[0], &flow, schedules, 1).await?;
     let (mut kills, mut flushes) = (0_u32, 0_u32);

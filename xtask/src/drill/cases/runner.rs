@@ -18,7 +18,7 @@ pub(super) async fn killed(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let (rate, kills) = arena.scale.pick((20, 6), (50, 100));
     let spec = arena.spec()?;
     let mut servers = arena.servers(&spec, 2).await?;
-    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(60));
+    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(250));
     let flow = load::create_flow(&servers[0], flow).await?;
     let load = load::schedule(&servers[0], &flow, rate, 1).await?;
     for _ in 0..kills {
@@ -29,6 +29,8 @@ pub(super) async fn killed(arena: &mut Arena<'_>) -> Result<Findings, String> {
         servers[one].start_ready().await?;
     }
     let mut findings = Findings::new(format!("{rate} jobs/s of 3 steps, 2 servers"), format!("{kills} SIGKILLs"));
+    let claimed = arena.ledger.number("select count(*) from executions.executions where status = 'running'").await?;
+    findings.check("runs were in the middle", claimed > 0, format!("{claimed} when the last one was killed"));
     findings.finish(arena, &servers, &load, Spoils::LOST).await?;
     rescue(arena, &mut findings).await?;
     findings.lateness(arena).await?;
