@@ -174,9 +174,12 @@ fn check(name: &'static str, db: &Db) -> Check {
 
 fn stream_check(stream: &Arc<dyn Stream>) -> Check {
     let stream = Arc::clone(stream);
-    Check::new("stream", move || {
+    Check::with_note("stream", move || {
         let stream = Arc::clone(&stream);
-        async move { stream.ping().await.map_err(|error| error.to_string()) }
+        async move {
+            stream.ping().await.map_err(|error| error.to_string())?;
+            Ok(stream.note())
+        }
     })
 }
 

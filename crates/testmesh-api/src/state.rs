@@ -79,7 +79,18 @@ impl Default for Limits {
 pub struct Check {
     /// Its name in the answer, such as `flows_database`.
     pub name: &'static str,
-    probe: Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    probe: Arc<dyn Fn() -> BoxFuture<'static, Result<Option<String>, String>> + Send + Sync>,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CheckOutcome {
+    /// It answers.
+    Ok,
+    /// It does its work in another way than it should.
+    Degraded,
+    /// It does not answer.
+    Failing,
 }
 
 impl Check {
@@ -89,19 +100,35 @@ impl Check {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), String>> + Send + 'static,
     {
+        Self::with_note(name, move || {
+            let answer = probe();
+            async move { answer.await.map(|()| None) }
+        })
+    }
+
+    /// A check whose answer may hold a note: it works, but not as it should. Neither goes to the caller.
+    pub fn with_note<F, R>(name: &'static str, probe: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Option<String>, String>> + Send + 'static,
+    {
         Self { name, probe: Arc::new(move || Box::pin(probe())) }
     }
 
     /// Asks, for at most two seconds.
-    pub(crate) async fn holds(&self) -> bool {
+    pub(crate) async fn outcome(&self) -> CheckOutcome {
         let answer = tokio::time::timeout(Duration::from_secs(2), (self.probe)()).await;
         let trouble = match answer {
-            Ok(Ok(())) => return true,
+            Ok(Ok(None)) => return CheckOutcome::Ok,
+            Ok(Ok(Some(note))) => {
+                tracing::debug!(check = self.name, note, "readiness check degraded");
+                return CheckOutcome::Degraded;
+            }
             Ok(Err(trouble)) => trouble,
             Err(_) => "no answer within 2 s".to_owned(),
         };
         tracing::warn!(check = self.name, trouble, "readiness check failed");
-        false
+        CheckOutcome::Failing
     }
 }
 

@@ -150,6 +150,10 @@ impl<S: Stream + Clone + 'static> Stream for FallbackStream<S> {
 
     /// Works without its server.
     async fn ping(&self) -> Result<(), StreamError> {
+        if self.away.borrow().is_some() {
+            // Asked in the background already.
+            return Ok(());
+        }
         let began = Instant::now();
         if let Err(error) = self.stream.ping().await {
             self.failed(&error, began);

@@ -152,7 +152,7 @@ async fn noticed_after(server: &Server, time: Duration) -> Result<f64, String> {
     let mut noticed = f64::INFINITY;
     while began.elapsed() < time {
         let body = server.get("/readyz").await?.body;
-        if noticed.is_infinite() && ["away", "does not answer"].iter().any(|word| body.contains(word)) {
+        if noticed.is_infinite() && body.contains("stream: degraded") {
             noticed = began.elapsed().as_secs_f64();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -60,7 +60,7 @@ pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let (rate, time) = arena.scale.pick((10, Duration::from_secs(22)), (50, Duration::from_secs(40)));
     let spec = arena.spec()?;
     let servers = arena.servers(&spec, 2).await?;
-    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(250));
+    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(500));
     let flow = load::create_flow(&servers[1], flow).await?;
     let load = load::schedule(&servers[1], &flow, rate, 1).await?;
     tokio::time::sleep(arena.seed.between(Duration::from_secs(2), Duration::from_secs(3))).await;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::readyz;
 use crate::handlers::Cx;
+use crate::state::CheckOutcome;
 
 /// How the server does.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,8 +38,20 @@ pub(crate) enum HealthStatus {
 pub(crate) enum CheckStatus {
     /// It answers.
     Ok,
-    /// It does not.
+    /// It works, but not as it should: the stream does without its Redis.
+    Degraded,
+    /// It does not answer.
     Failing,
+}
+
+impl From<CheckOutcome> for CheckStatus {
+    fn from(outcome: CheckOutcome) -> Self {
+        match outcome {
+            CheckOutcome::Ok => CheckStatus::Ok,
+            CheckOutcome::Degraded => CheckStatus::Degraded,
+            CheckOutcome::Failing => CheckStatus::Failing,
+        }
+    }
 }
 
 /// The same as `/readyz`, for programs.
@@ -53,10 +66,8 @@ pub(crate) enum CheckStatus {
 pub(crate) async fn health(State(app): Cx) -> (StatusCode, Json<Health>) {
     let outcomes = readyz::check(&app).await;
     let code = readyz::status(&outcomes);
-    let status = if code == StatusCode::OK { HealthStatus::Healthy } else { HealthStatus::Degraded };
-    let checks = outcomes
-        .into_iter()
-        .map(|(name, holds)| (name, if holds { CheckStatus::Ok } else { CheckStatus::Failing }))
-        .collect();
+    let healthy = outcomes.iter().all(|(_, outcome)| *outcome == CheckOutcome::Ok);
+    let status = if healthy { HealthStatus::Healthy } else { HealthStatus::Degraded };
+    let checks = outcomes.into_iter().map(|(name, outcome)| (name, outcome.into())).collect();
     (code, Json(Health { status, version: env!("CARGO_PKG_VERSION"), checks }))
 }

@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::handlers::Cx;
-use crate::state::App;
+use crate::state::{App, CheckOutcome};
 
 /// Whether this replica can serve.
 ///
-/// One line for each part it needs: its name and `ok` or `failing`.
+/// One line for each part it needs: its name and `ok`, `degraded` (it works, but not as it should) or `failing`.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "system",
     responses(
@@ -24,29 +24,52 @@ use crate::state::App;
 pub(crate) async fn readyz(State(app): Cx) -> (StatusCode, String) {
     let outcomes = check(&app).await;
     let mut text = String::new();
-    for (name, holds) in &outcomes {
+    for (name, outcome) in &outcomes {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name}: {}", word(*holds));
+        let _ = writeln!(text, "{name}: {}", word(*outcome));
     }
     (status(&outcomes), text)
 }
 
 /// Every part and whether it answers, asked side by side.
-pub(super) async fn check(app: &App) -> Vec<(&'static str, bool)> {
+pub(super) async fn check(app: &App) -> Vec<(&'static str, CheckOutcome)> {
     let mut outcomes =
-        futures::future::join_all(app.checks.iter().map(|check| async { (check.name, check.holds().await) })).await;
+        futures::future::join_all(app.checks.iter().map(|check| async { (check.name, check.outcome().await) })).await;
     if app.stopping.is_cancelled() {
-        outcomes.push(("stopping", false));
+        outcomes.push(("stopping", CheckOutcome::Failing));
     }
     outcomes
 }
 
-/// 200 when everything holds.
-pub(super) fn status(outcomes: &[(&'static str, bool)]) -> StatusCode {
-    if outcomes.iter().all(|(_, holds)| *holds) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+/// 200 when everything does its work.
+pub(super) fn status(outcomes: &[(&'static str, CheckOutcome)]) -> StatusCode {
+    let fails = outcomes.iter().any(|(_, outcome)| *outcome == CheckOutcome::Failing);
+    if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
 /// How an outcome is called.
-pub(super) fn word(holds: bool) -> &'static str {
-    if holds { "ok" } else { "failing" }
+fn word(outcome: CheckOutcome) -> &'static str {
+    match outcome {
+        CheckOutcome::Ok => "ok",
+        CheckOutcome::Degraded => "degraded",
+        CheckOutcome::Failing => "failing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Check;
+
+    #[tokio::test]
+    async fn a_part_that_makes_do_is_named_and_does_not_keep_the_server_from_serving() {
+        let outcome = async |answer: Result<Option<String>, String>| {
+            Check::with_note("stream", move || std::future::ready(answer.clone())).outcome().await
+        };
+        let degraded = outcome(Ok(Some("away".to_owned()))).await;
+        assert_eq!((word(degraded), status(&[("stream", degraded)])), ("degraded", StatusCode::OK));
+        let failing = outcome(Err("away".to_owned())).await;
+        assert_eq!((word(failing), status(&[("stream", failing)])), ("failing", StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(word(outcome(Ok(None)).await), "ok");
+    }
 }
