@@ -8,6 +8,7 @@ mod fields;
 mod zone;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,7 +40,7 @@ pub struct Cron {
 #[derive(Debug, Clone)]
 enum Rule {
     /// Points on the wall clock.
-    Calendar { pattern: Box<croner::Cron>, fixed: bool },
+    Calendar { pattern: Arc<croner::Cron>, fixed: bool },
     /// The same time apart, whatever the wall clock shows.
     Every(Duration),
 }
@@ -278,7 +279,7 @@ fn parse_calendar(text: &str, fields: &str) -> Result<Rule, CronError> {
     if !zone::ever_fires(&pattern) {
         return Err(CronError::Never { text: text.to_owned() });
     }
-    Ok(Rule::Calendar { pattern: Box::new(pattern), fixed: checked.fixed })
+    Ok(Rule::Calendar { pattern: Arc::new(pattern), fixed: checked.fixed })
 }
 
 #[cfg(test)]

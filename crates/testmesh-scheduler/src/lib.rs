@@ -355,6 +355,7 @@ pub trait Scheduler: Send + Sync {
     async fn retry_job(&self, id: JobId, attempt: u32) -> Result<Option<Job>, SchedulerError>;
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
 fn zone_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(zone.name())
 }

@@ -21,7 +21,7 @@ use crate::job_repository::JobRepository;
 use crate::reports::Reports;
 use crate::retention::Retention;
 use crate::schedule_repository::{ScheduleRepository, failed};
-use crate::ticker::Ticker;
+use crate::ticker::{Expressions, Ticker};
 use crate::{
     Job, JobFilter, JobStatus, NewSchedule, NewTrigger, Schedule, ScheduleFilter, ScheduleSpec, Scheduler,
     SchedulerError,
@@ -65,7 +65,8 @@ pub fn start(parts: SchedulerParts, config: SchedulerConfig) -> SchedulerHandle 
     let (wakers, tasks) = (Wakers::default(), Tasks::new());
     let time = Time { db: db.clone(), clock };
     let cancelled = || tasks.cancelled().clone();
-    let ticker = Ticker { db: db.clone(), time: time.clone(), wakers: wakers.clone() };
+    let ticker =
+        Ticker { db: db.clone(), time: time.clone(), wakers: wakers.clone(), expressions: Expressions::default() };
     tasks.spawn(ticker.run(cancelled()));
     let dispatcher = Dispatcher {
         db: db.clone(),
@@ -79,8 +80,8 @@ pub fn start(parts: SchedulerParts, config: SchedulerConfig) -> SchedulerHandle 
     tasks.spawn(reports.run(cancelled()));
     let retention = Retention { db: db.clone(), time: time.clone(), keep: config.keep_jobs };
     tasks.spawn(retention.run(cancelled()));
-    let schedules = ScheduleRepository { db: db.clone() };
-    let scheduler = LocalScheduler { schedules, jobs: JobRepository { db }, time, wakers };
+    let scheduler =
+        LocalScheduler { schedules: ScheduleRepository { db: db.clone() }, jobs: JobRepository { db }, time, wakers };
     SchedulerHandle { scheduler: Arc::new(scheduler), tasks }
 }
 

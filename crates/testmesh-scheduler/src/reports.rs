@@ -93,10 +93,11 @@ impl Reports {
         }
         let now = self.time.now().await?;
         let rules = self.rules(reports).await?;
-        let settlements: Vec<Settlement> = reports
+        let mut settlements: Vec<Settlement> = reports
             .values()
             .map(|report| settle(report, rules.get(&(report.job_id, report.attempt)), now, rand::random()))
             .collect();
+        settlements.sort_unstable_by_key(|settlement| settlement.job_id);
         let settled: Vec<(Uuid, String)> = on_db!(&self.db, engine => {
             let mut tx = engine.begin().await?;
             let settled = sqlx::query_as(sql!(&self.db, "../sql/settle_jobs"))

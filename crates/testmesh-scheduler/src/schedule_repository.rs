@@ -11,7 +11,7 @@ use testmesh_shared::page::{Page, PageKey, PageRequest};
 use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
-use crate::cron::{Cron, parse_zone};
+use crate::cron::{Cron, CronError, parse_zone};
 use crate::firing::missed_while_paused;
 use crate::job_repository::{Payload, json, new_job};
 use crate::{NewSchedule, Retry, Schedule, ScheduleFilter, ScheduleSpec, SchedulerError};
@@ -60,12 +60,22 @@ impl TryFrom<ScheduleRow> for StoredSchedule {
     type Error = sqlx::Error;
 
     fn try_from(row: ScheduleRow) -> Result<Self, sqlx::Error> {
+        Self::read(row, Cron::parse)
+    }
+}
+
+impl StoredSchedule {
+    /// A row as what it stands for; `parse` reads its cron expression.
+    pub(crate) fn read(
+        row: ScheduleRow,
+        parse: impl FnOnce(&str) -> Result<Cron, CronError>,
+    ) -> Result<Self, sqlx::Error> {
         let next_at = row.next_fire_at.map(|stamp| stamp.0);
         let spec = ScheduleSpec {
             name: row.name,
             flow_id: FlowId::from(row.flow_id),
             flow_version: row.flow_version.map(|version| version.0),
-            cron: decoded("cron", Cron::parse(&row.cron))?,
+            cron: decoded("cron", parse(&row.cron))?,
             timezone: decoded("timezone", parse_zone(&row.timezone))?,
             misfire: word("misfire", &row.misfire)?,
             catchup_max: row.catchup_max.0,

@@ -11,6 +11,7 @@ use testmesh_shared::{on_db, sql};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::cron::{Cron, CronError};
 use crate::firing::{Fired, fire};
 use crate::job_repository::{NewJob, Payload, json, new_job};
 use crate::local::{Time, Wakers, trouble};
@@ -22,12 +23,33 @@ const BATCH: i64 = 200;
 const IDLE: Duration = Duration::from_secs(2);
 /// How long it leaves what another process is about to fire.
 const HELD_ELSEWHERE: Duration = Duration::from_millis(25);
+/// Cron expressions that are kept read.
+const MOST_EXPRESSIONS: usize = 10_000;
 
 /// Fires due schedules until it is told to end.
 pub(crate) struct Ticker {
     pub(crate) db: Db,
     pub(crate) time: Time,
     pub(crate) wakers: Wakers,
+    pub(crate) expressions: Expressions,
+}
+
+/// Cron expressions that were read before: reading one takes as long as storing several jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Expressions(HashMap<String, Cron>);
+
+impl Expressions {
+    fn parse(&mut self, text: &str) -> Result<Cron, CronError> {
+        if let Some(known) = self.0.get(text) {
+            return Ok(known.clone());
+        }
+        let parsed = Cron::parse(text)?;
+        if self.0.len() >= MOST_EXPRESSIONS {
+            self.0.clear();
+        }
+        self.0.insert(text.to_owned(), parsed.clone());
+        Ok(parsed)
+    }
 }
 
 /// When a schedule is due next, as the statement takes it.
@@ -38,7 +60,7 @@ struct Advance {
 }
 
 impl Ticker {
-    pub(crate) async fn run(self, cancel: CancellationToken) {
+    pub(crate) async fn run(mut self, cancel: CancellationToken) {
         while !cancel.is_cancelled() {
             let wait = match self.turn().await {
                 Ok(wait) => wait,
@@ -56,7 +78,7 @@ impl Ticker {
     }
 
     /// Fires what is due, a batch at most; how long to wait for the next turn.
-    async fn turn(&self) -> Result<Duration, sqlx::Error> {
+    async fn turn(&mut self) -> Result<Duration, sqlx::Error> {
         let held = self.time.held().map(Stamp);
         let (now, next_at): (Stamp, Option<Stamp>) = on_db!(&self.db, engine => {
             sqlx::query_as(sql!(&self.db, "../sql/look_schedules")).bind(held).fetch_one(engine.reader()).await?
@@ -71,7 +93,7 @@ impl Ticker {
     }
 
     /// Fires a batch of what is due at `now`. Gives back how many schedules it took.
-    async fn tick(&self, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
+    async fn tick(&mut self, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
         on_db!(&self.db, engine => {
             let mut tx = engine.begin().await?;
             let rows: Vec<ScheduleRow> = sqlx::query_as(sql!(&self.db, "../sql/take_due_schedules"))
@@ -86,7 +108,7 @@ impl Ticker {
             let ids = json(&rows.iter().map(ScheduleRow::id).collect::<Vec<_>>());
             let unfinished: Vec<(Uuid, i64)> =
                 sqlx::query_as(sql!(&self.db, "../sql/count_unfinished")).bind(ids).fetch_all(&mut *tx).await?;
-            let (jobs, advances) = plan(rows, &unfinished.into_iter().collect(), now);
+            let (jobs, advances) = plan(rows, &mut self.expressions, &unfinished.into_iter().collect(), now);
             sqlx::query(sql!(&self.db, "../sql/insert_jobs")).bind(json(&jobs)).execute(&mut *tx).await?;
             sqlx::query(sql!(&self.db, "../sql/advance_schedules")).bind(json(&advances)).execute(&mut *tx).await?;
             tx.commit().await?;
@@ -96,11 +118,16 @@ impl Ticker {
 }
 
 /// What the schedules of a batch do at `now`, while so many jobs of each are not over.
-fn plan(rows: Vec<ScheduleRow>, unfinished: &HashMap<Uuid, i64>, now: DateTime<Utc>) -> (Vec<NewJob>, Vec<Advance>) {
+fn plan(
+    rows: Vec<ScheduleRow>,
+    expressions: &mut Expressions,
+    unfinished: &HashMap<Uuid, i64>,
+    now: DateTime<Utc>,
+) -> (Vec<NewJob>, Vec<Advance>) {
     let (mut jobs, mut advances) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in rows {
         let id = row.id();
-        let stored = match StoredSchedule::try_from(row) {
+        let stored = match StoredSchedule::read(row, |text| expressions.parse(text)) {
             Ok(stored) => stored,
             Err(error) => {
                 // A release that reads it will set it going when it is saved again.

@@ -217,6 +217,7 @@ async fn a_schedule_is_checked_before_it_is_stored() {
     check(json!({"jitter_s": -1}), "-1").await;
     check(json!({"catchup_max": 0}), "`catchup_max`").await;
     check(json!({"variables": {"": 1}}), "`variables`").await;
+    check(json!({"variables": {"a": "x".repeat(65_536)}}), "`variables`").await;
     check(json!({"retry": {"max_attempts": 0}}), "`retry.max_attempts`").await;
     check(json!({"retry": {"backoff_s": 86401}}), "`retry.backoff_s`").await;
     check(json!({"retry": {"retry_on": ["passed"]}}), "failed").await;

@@ -6,7 +6,7 @@ use testmesh_shared::ids::{JobId, ScheduleId};
 use testmesh_shared::messages::Outcome;
 use testmesh_shared::page::PageRequest;
 
-use crate::world::{World, contract, new_trigger, spec, time};
+use crate::world::{World, contract, new_trigger, spec, time, until};
 
 contract! {
     firing_by_hand_runs_now,
@@ -15,6 +15,7 @@ contract! {
     only_a_dead_job_can_be_retried,
     lists_are_in_order_and_in_pages,
     jobs_outlive_their_schedule,
+    finished_jobs_are_deleted_after_a_month,
 }
 
 async fn firing_by_hand_runs_now(mut world: World) {
@@ -136,4 +137,29 @@ async fn jobs_outlive_their_schedule(mut world: World) {
     world.finish(&going, Outcome::Passed).await;
     world.settled(going.job_id, JobStatus::Passed).await;
     assert_eq!(world.jobs(schedule).await.len(), 2);
+}
+
+async fn finished_jobs_are_deleted_after_a_month(mut world: World) {
+    let schedule = world.create(spec("nightly")).await.id;
+    world.scheduler.pause(schedule).await.unwrap();
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        // Ids tell how old a job is; they are made by the world's clock here.
+        let trigger = NewTrigger { job_id: JobId::generate(&world.clock), key: None };
+        jobs.push(world.scheduler.trigger(schedule, trigger).await.unwrap().unwrap().id);
+        let message = world.sent().await;
+        if jobs.len() != 2 {
+            world.finish(&message, Outcome::Passed).await;
+            world.settled(message.job_id, JobStatus::Passed).await;
+        }
+        world.advance(15 * 86_400);
+    }
+    world.handle.drain().await;
+    // 45, 30 and 15 days old, and the second not over.
+    let next = world.another();
+    until("the oldest is gone", async || world.scheduler.find_job(jobs[0]).await.unwrap().is_none().then_some(()))
+        .await;
+    next.drain().await;
+    let left: Vec<_> = world.jobs(schedule).await.into_iter().map(|job| job.id).collect();
+    assert_eq!(left, jobs[1..]);
 }

@@ -49,11 +49,11 @@ async fn schedulers_share_schedules_and_fire_each_second_once() {
     let Some(db) = testmesh_shared::db::testing::postgres(&testmesh_scheduler::SCHEMA).await else { return };
     let stream = MemoryStream::new();
     let handles = [start(&db, None, &stream), start(&db, None, &stream), start(&db, None, &stream)];
-    let schedules = create_each_second(&handles[0], 20).await;
+    let made = create_each_second(&handles[0], 20).await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
     let seen = pass_everything(stream.clone(), deadline).await;
     let scheduler = handles[1].scheduler();
-    for schedule in schedules {
+    for schedule in made {
         scheduler.pause(schedule).await.unwrap();
         let filter = JobFilter { schedule_id: Some(schedule), status: None };
         let jobs = scheduler.list_jobs(&filter, PageRequest { limit: 200, after: None }).await.unwrap().items;

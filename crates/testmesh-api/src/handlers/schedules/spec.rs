@@ -14,6 +14,9 @@ use crate::extract::path::check_word;
 use crate::problem::Problem;
 use crate::state::App;
 
+/// Bytes of JSON that a schedule's variables may have: every job keeps them, and many jobs travel together.
+const MAX_VARIABLES: usize = 64 << 10;
+
 /// What a schedule does.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,7 +54,7 @@ pub(crate) struct ScheduleBody {
     /// Name of the environment to run in; it must exist.
     #[schema(min_length = 1, max_length = 255)]
     environment: Option<String>,
-    /// Values for the flow's variables; any JSON value each.
+    /// Values for the flow's variables; any JSON value each, at most 64 KiB in all.
     #[serde(default)]
     variables: IndexMap<String, serde_json::Value>,
     /// How often a job is tried.
@@ -111,6 +114,10 @@ impl ScheduleBody {
         within("catchup_max", self.catchup_max, 1, MAX_CATCHUP)?;
         within("jitter_s", self.jitter_s, 0, MAX_JITTER_S)?;
         self.variables.keys().try_for_each(|name| check_word("variables", name))?;
+        let size = serde_json::to_vec(&self.variables).map_or(usize::MAX, |json| json.len());
+        if size > MAX_VARIABLES {
+            return Err(Problem::invalid(format!("`variables` must have at most {MAX_VARIABLES} bytes of JSON")));
+        }
         let spec = ScheduleSpec {
             name: self.name,
             flow_id: self.flow_id,
