@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::arena::Arena;
 use super::client;
-use super::ledger::Counts;
+use super::ledger::{Counts, Ledger};
 use super::load::{self, Load};
 use super::server::Server;
+use super::target::Target;
 
 /// How long everything may take to be finished after the last fault: a lease, a reaper's turn, retries.
 const SETTLE: Duration = Duration::from_secs(90);
@@ -97,8 +98,8 @@ impl Findings {
         let until = arena.ledger.now().await?;
         load::pause(server, load).await?;
         self.settled(arena, servers).await?;
-        self.firings(arena, load, until).await?;
-        self.verdicts(arena, spoils).await
+        self.firings(&arena.ledger, load, until).await?;
+        self.verdicts(&arena.ledger, &arena.target, spoils).await
     }
 
     /// Waits until nothing is open.
@@ -124,8 +125,8 @@ impl Findings {
     }
 
     /// Each schedule fired exactly once for each of its times.
-    async fn firings(&mut self, arena: &Arena<'_>, load: &Load, until: f64) -> Result<(), String> {
-        let firings = arena.ledger.firings().await?;
+    async fn firings(&mut self, ledger: &Ledger, load: &Load, until: f64) -> Result<(), String> {
+        let firings = ledger.firings().await?;
         let period = f64::from(load.period_s);
         let mut wrong = Vec::new();
         for firings in &firings {
@@ -144,27 +145,25 @@ impl Findings {
     }
 
     /// Each job and execution has one verdict, and the target agrees.
-    pub(crate) async fn verdicts(&mut self, arena: &Arena<'_>, spoils: Spoils) -> Result<(), String> {
-        let (jobs, executions) = (arena.ledger.jobs().await?, arena.ledger.executions().await?);
+    pub(crate) async fn verdicts(&mut self, ledger: &Ledger, target: &Target, spoils: Spoils) -> Result<(), String> {
+        let (jobs, executions) = (ledger.jobs().await?, ledger.executions().await?);
         let job_ok = |state: &str| matches!(state, "passed" | "skipped");
         let bad_jobs: i64 = jobs.iter().filter(|(state, _)| !job_ok(state)).map(|(_, count)| count).sum();
         self.check("every job passed in the end", bad_jobs == spoils.dead, words(&jobs));
         let run_ok = |status: &str| status == "passed" || (spoils.lost && status == "error lost");
         let bad_runs: i64 = executions.iter().filter(|(status, _)| !run_ok(status)).map(|(_, count)| count).sum();
         self.check("no execution ended otherwise than by the fault", bad_runs == 0, words(&executions));
-        let without_one = arena
-            .ledger
+        let without_one = ledger
             .number(
                 "select count(*) from scheduler.jobs j where j.state in ('passed', 'failed') and 1 <> \
                  (select count(*) from executions.executions e where e.job_id = j.id and e.status in ('passed', 'failed'))",
             )
             .await?;
         self.check("each finished job has exactly one verdict", without_one == 0, without_one.to_string());
-        let changed = arena.ledger.changed_finals().await?;
-        let found =
-            if changed.is_empty() { format!("{} watched", arena.ledger.finals()) } else { format!("{changed:?}") };
+        let changed = ledger.changed_finals().await?;
+        let found = if changed.is_empty() { format!("{} watched", ledger.finals()) } else { format!("{changed:?}") };
         self.check("no final state changed", changed.is_empty(), found);
-        self.target_agrees(arena).await
+        self.target_agrees(ledger, target).await
     }
 
     /// How long after their time jobs started at their first attempt.
@@ -189,11 +188,11 @@ impl Findings {
     }
 
     /// The target saw each passed run once and whole, and no step of any run twice.
-    async fn target_agrees(&mut self, arena: &Arena<'_>) -> Result<(), String> {
-        let counts = arena.target.counts();
+    async fn target_agrees(&mut self, ledger: &Ledger, target: &Target) -> Result<(), String> {
+        let counts = target.counts();
         let twice = counts.values().flat_map(|steps| steps.values()).filter(|times| **times > 1).count();
         self.check("the target saw no step of a run twice", twice == 0, twice.to_string());
-        let passed = arena.ledger.ids("passed").await?;
+        let passed = ledger.ids("passed").await?;
         let widest = counts.values().map(std::collections::HashMap::len).max().unwrap_or(0);
         let torn = passed.iter().filter(|id| counts.get(*id).is_some_and(|steps| steps.len() != widest)).count();
         self.check("the target saw every step of each passed run", torn == 0, format!("{torn} of {}", passed.len()));
@@ -207,3 +206,6 @@ pub(crate) fn words(counts: &Counts) -> String {
     words.sort();
     words.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

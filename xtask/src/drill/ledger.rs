@@ -51,13 +51,7 @@ impl Ledger {
         let watching = tokio::spawn(async move {
             loop {
                 // PostgreSQL may be what is down.
-                if let Ok(seen) = finals_of(&eyes).await
-                    && let Ok(mut book) = book.lock()
-                {
-                    for (id, state) in seen {
-                        book.entry(id).or_insert(state);
-                    }
-                }
+                let _ = write_down(&eyes, &book).await;
                 tokio::time::sleep(WATCH_EVERY).await;
             }
         });
@@ -159,6 +153,12 @@ impl Ledger {
         Ok(changed.map(|(id, state)| format!("{id}: {state}, then {:?}", now.get(id))).collect())
     }
 
+    /// Writes final states down now.
+    #[cfg(test)]
+    pub(super) async fn write_down(&self) -> Result<(), String> {
+        write_down(&self.pool, &self.finals).await
+    }
+
     /// How many final states were written down.
     pub(crate) fn finals(&self) -> usize {
         self.finals.lock().map_or(0, |book| book.len())
@@ -169,6 +169,16 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         self.watching.abort();
     }
+}
+
+/// Keeps the first final state of what has one now.
+async fn write_down(pool: &PgPool, book: &Mutex<HashMap<String, String>>) -> Result<(), String> {
+    let seen = finals_of(pool).await?;
+    let mut book = book.lock().map_err(|_| "the book of final states is torn".to_owned())?;
+    for (id, state) in seen {
+        book.entry(id).or_insert(state);
+    }
+    Ok(())
 }
 
 async fn finals_of(pool: &PgPool) -> Result<Vec<(String, String)>, String> {

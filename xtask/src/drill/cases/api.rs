@@ -41,7 +41,7 @@ pub(super) async fn killed_before_the_answer(arena: &mut Arena<'_>) -> Result<Fi
     findings.settled(arena, &servers).await?;
     let runs = arena.ledger.number("select count(*) from executions.executions").await?;
     findings.check("each key is exactly one execution", runs == i64::from(rounds), format!("{runs} for {rounds} keys"));
-    findings.verdicts(arena, Spoils::LOST).await?;
+    findings.verdicts(&arena.ledger, &arena.target, Spoils::LOST).await?;
     Ok(findings)
 }
 

@@ -119,7 +119,7 @@ pub(super) async fn cut_off(arena: &mut Arena<'_>) -> Result<Findings, String> {
         format!("its PostgreSQL dark for {} s", time.as_secs()),
     );
     findings.settled(arena, &servers).await?;
-    findings.verdicts(arena, Spoils::LOST).await?;
+    findings.verdicts(&arena.ledger, &arena.target, Spoils::LOST).await?;
     let lost = arena.ledger.ids("error").await?.len();
     findings.check("every run ended as lost, none passed", lost == runs, format!("{lost} of {runs}"));
     let since = |hit: &super::super::target::Hit| hit.at.saturating_duration_since(cut).as_secs_f64();
