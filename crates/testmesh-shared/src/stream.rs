@@ -53,7 +53,8 @@ pub struct StreamError {
 pub trait Stream: Send + Sync + fmt::Debug {
     /// Adds messages, in order, all or some of them: after an error, some may have been added.
     async fn publish(&self, topic: Topic, payloads: &[String]) -> Result<(), StreamError>;
-    /// Up to `max` entries that no other consumer of the group has, as soon as there is one; none after `wait`.
+    /// Up to `max` entries that no other consumer of the group has, as soon as there is one; none after `wait`, or at
+    /// once when `max` is 0.
     /// Entries that another consumer left unacknowledged come first.
     async fn read(&self, topic: Topic, max: usize, wait: Duration) -> Result<Vec<Entry>, StreamError>;
     /// Says that the work of these entries is stored: they are deleted.

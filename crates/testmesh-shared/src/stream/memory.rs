@@ -186,6 +186,9 @@ impl Stream for MemoryStream {
 
     // Cancel-safe: entries are taken in the same poll that returns them.
     async fn read(&self, topic: Topic, max: usize, wait: Duration) -> Result<Vec<Entry>, StreamError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let queue = self.queue(topic);
         let deadline = Instant::now() + wait;
         loop {

@@ -203,6 +203,7 @@ async fn topics_are_apart(kit: impl Kit) {
 async fn a_read_takes_no_more_than_asked_for(kit: impl Kit) {
     let stream = kit.consumer("a");
     stream.publish(Topic::RunFlow, &numbers(0..5)).await.unwrap();
+    assert_eq!(stream.read(Topic::RunFlow, 0, SOON).await.unwrap(), []);
     let mut all = stream.read(Topic::RunFlow, 2, SOON).await.unwrap();
     assert_eq!(all.len(), 2);
     all.extend(stream.read(Topic::RunFlow, 10, SOON).await.unwrap());
