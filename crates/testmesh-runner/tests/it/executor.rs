@@ -15,9 +15,47 @@ use testmesh_storage::{FlowHeader, NewEnvironment, NewFlow};
 
 use crate::server::{LOG, LONG, PATIENCE, Server, inline};
 
-async fn server() -> (Server, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    (Server::open(dir.path(), 4, 100).await, dir)
+/// Each function on an executor of its own, on every engine.
+macro_rules! contract {
+    ($($name:ident,)*) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let dir = tempfile::tempdir().unwrap();
+                    super::$name(super::Server::open(dir.path(), 4, 100).await).await;
+                }
+            )*
+        }
+
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    if let Some(shared) = crate::server::Shared::create().await {
+                        super::$name(shared.open(4, None).await).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+contract! {
+    submitted_run_is_stored_before_it_is_acknowledged_and_ends_stored,
+    failed_assertion_fails_the_run,
+    stored_flow_runs_in_the_version_asked_for_with_its_environment,
+    what_cannot_run_is_refused_with_the_reason,
+    events_resume_after_every_seq_without_gap_or_duplicate,
+    every_follower_of_a_long_story_hears_all_of_it,
+    run_too_large_to_keep_in_memory_is_complete_when_waited_for,
+    cancelling_a_running_run_stops_it_and_runs_its_teardown,
+    flows_with_one_lock_never_overlap,
+    a_data_driven_flow_runs_with_the_row_it_is_given,
+    one_key_gives_one_run,
+    one_id_gives_one_run,
+    waiting_ends_with_the_time_given,
+    many_small_runs_all_end_once,
 }
 
 async fn collect(executor: &dyn Executor, id: ExecutionId, after: u64) -> Vec<RunEvent> {
@@ -29,9 +67,7 @@ fn wire(events: &[RunEvent]) -> Vec<serde_json::Value> {
     events.iter().map(|event| serde_json::to_value(event).unwrap()).collect()
 }
 
-#[tokio::test]
-async fn submitted_run_is_stored_before_it_is_acknowledged_and_ends_stored() {
-    let (server, _dir) = server().await;
+async fn submitted_run_is_stored_before_it_is_acknowledged_and_ends_stored(server: Server) {
     let accepted = server.submit(LOG).await;
     assert_eq!((accepted.status, accepted.flow_name.as_str()), (ExecutionStatus::Queued, "log"));
     assert!(server.executions.find(accepted.id).await.unwrap().is_some());
@@ -43,18 +79,14 @@ async fn submitted_run_is_stored_before_it_is_acknowledged_and_ends_stored() {
     assert_eq!((steps.len(), steps[0].id.as_str(), steps[0].logs[0].message.as_str()), (1, "one", "hello"));
 }
 
-#[tokio::test]
-async fn failed_assertion_fails_the_run() {
-    let (server, _dir) = server().await;
+async fn failed_assertion_fails_the_run(server: Server) {
     let yaml = "name: f\nsteps:\n  - {action: assert, config: {data: {n: 1}, assertions: [n == 2]}}\n";
     let id = server.submit(yaml).await.id;
     let execution = server.finished(id).await;
     assert_eq!((execution.status, execution.failed_steps), (ExecutionStatus::Failed, 1));
 }
 
-#[tokio::test]
-async fn stored_flow_runs_in_the_version_asked_for_with_its_environment() {
-    let (server, _dir) = server().await;
+async fn stored_flow_runs_in_the_version_asked_for_with_its_environment(server: Server) {
     let id = FlowId::generate(&SystemClock);
     let header = || FlowHeader { name: "greet".to_owned(), description: None, suite: None, tags: Vec::new() };
     let text = |word: &str| {
@@ -81,9 +113,7 @@ async fn stored_flow_runs_in_the_version_asked_for_with_its_environment() {
     assert!(matches!(server.refused(missing).await, SubmitError::VersionNotFound(_, 3)));
 }
 
-#[tokio::test]
-async fn what_cannot_run_is_refused_with_the_reason() {
-    let (server, _dir) = server().await;
+async fn what_cannot_run_is_refused_with_the_reason(server: Server) {
     let flow_id = FlowId::generate(&SystemClock);
     let cases = [
         (
@@ -111,9 +141,7 @@ async fn what_cannot_run_is_refused_with_the_reason() {
     }
 }
 
-#[tokio::test]
-async fn events_resume_after_every_seq_without_gap_or_duplicate() {
-    let (server, _dir) = server().await;
+async fn events_resume_after_every_seq_without_gap_or_duplicate(server: Server) {
     let yaml = "name: f\nsteps:\n  - {action: log, config: {message: a}}\n  - {action: delay, config: {duration: 120ms}}\n  - {action: log, config: {message: b}}\n";
     let id = server.submit(yaml).await.id;
     let live = collect(&*server.executor, id, 0).await;
@@ -129,9 +157,7 @@ async fn events_resume_after_every_seq_without_gap_or_duplicate() {
     assert!(server.executor.events(ExecutionId::generate(&SystemClock), 0).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn every_follower_of_a_long_story_hears_all_of_it() {
-    let (server, _dir) = server().await;
+async fn every_follower_of_a_long_story_hears_all_of_it(server: Server) {
     let steps = (0..150).map(|n| format!("  - {{id: s{n}, action: log, config: {{message: '{}'}}}}", "x".repeat(2000)));
     let steps = steps.collect::<Vec<_>>().join("\n");
     let id = server.submit(&format!("name: f\nsteps:\n{steps}\n")).await.id;
@@ -144,9 +170,7 @@ async fn every_follower_of_a_long_story_hears_all_of_it() {
     }
 }
 
-#[tokio::test]
-async fn run_too_large_to_keep_in_memory_is_complete_when_waited_for() {
-    let (server, _dir) = server().await;
+async fn run_too_large_to_keep_in_memory_is_complete_when_waited_for(server: Server) {
     let steps = (0..60).map(|n| format!("  - {{id: s{n}, action: log, config: {{message: '{n} ${{BIG}}'}}}}"));
     let steps = steps.collect::<Vec<_>>().join("\n");
     let run = NewRun {
@@ -161,9 +185,7 @@ async fn run_too_large_to_keep_in_memory_is_complete_when_waited_for() {
     assert!(steps.iter().all(|step| step.logs[0].message.len() > 100_000));
 }
 
-#[tokio::test]
-async fn cancelling_a_running_run_stops_it_and_runs_its_teardown() {
-    let (server, _dir) = server().await;
+async fn cancelling_a_running_run_stops_it_and_runs_its_teardown(server: Server) {
     let id = server.submit(LONG).await.id;
     server.reached(id, "step.started").await;
     assert_eq!(server.executor.cancel(id).await.unwrap(), Cancelled::Requested);
@@ -211,9 +233,7 @@ async fn concurrency_and_queue_are_bounded() {
     }
 }
 
-#[tokio::test]
-async fn flows_with_one_lock_never_overlap() {
-    let (server, _dir) = server().await;
+async fn flows_with_one_lock_never_overlap(server: Server) {
     let yaml = "name: f\nconfig: {lock: shared}\nsteps:\n  - {action: delay, config: {duration: 30ms}}\n";
     let mut ids = Vec::new();
     for _ in 0..4 {
@@ -232,9 +252,7 @@ async fn flows_with_one_lock_never_overlap() {
     }
 }
 
-#[tokio::test]
-async fn a_data_driven_flow_runs_with_the_row_it_is_given() {
-    let (server, _dir) = server().await;
+async fn a_data_driven_flow_runs_with_the_row_it_is_given(server: Server) {
     let yaml = format!("{LOG}data: [{{word: one}}]\n");
     let run = NewRun { variables: [("word".to_owned(), json!("one"))].into(), data_row: true, ..inline(&yaml) };
     let accepted = server.executor.submit(run).await.unwrap();
@@ -245,9 +263,7 @@ fn keyed(yaml: &str, key: &str, hash: &str) -> NewRun {
     NewRun { idempotency: Some(Idempotency { key: key.to_owned(), request_hash: hash.to_owned() }), ..inline(yaml) }
 }
 
-#[tokio::test]
-async fn one_key_gives_one_run() {
-    let (server, _dir) = server().await;
+async fn one_key_gives_one_run(server: Server) {
     let submissions = (0..8).map(|_| server.executor.submit(keyed(LOG, "key", "hash")));
     let ids: Vec<_> = futures::future::join_all(submissions).await.into_iter().map(|run| run.unwrap().id).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
@@ -259,9 +275,7 @@ async fn one_key_gives_one_run() {
     assert_ne!(other.id, ids[0]);
 }
 
-#[tokio::test]
-async fn one_id_gives_one_run() {
-    let (server, _dir) = server().await;
+async fn one_id_gives_one_run(server: Server) {
     let run = inline(LOG);
     let submissions = (0..4).map(|_| server.executor.submit(run.clone()));
     for accepted in futures::future::join_all(submissions).await {
@@ -275,9 +289,7 @@ async fn one_id_gives_one_run() {
     );
 }
 
-#[tokio::test]
-async fn waiting_ends_with_the_time_given() {
-    let (server, _dir) = server().await;
+async fn waiting_ends_with_the_time_given(server: Server) {
     let id = server.submit(LONG).await.id;
     assert_eq!(server.executor.wait(id, Duration::from_millis(20)).await.unwrap(), None);
     assert_eq!(server.executor.wait(ExecutionId::generate(&SystemClock), PATIENCE).await.unwrap(), None);
@@ -285,9 +297,7 @@ async fn waiting_ends_with_the_time_given() {
     server.finished(id).await;
 }
 
-#[tokio::test]
-async fn many_small_runs_all_end_once() {
-    let (server, _dir) = server().await;
+async fn many_small_runs_all_end_once(server: Server) {
     let runs = (0..100).map(|_| async {
         let id = server.submit(LOG).await.id;
         server.executor.wait(id, PATIENCE).await.unwrap().unwrap()

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose own servers fail should fail, and say where")]
 
+mod cluster;
 mod corpus;
 mod diagnostics;
 mod executor;
 mod http_request;
+mod jobs;
 mod recovery;
 mod robustness;
 mod run;

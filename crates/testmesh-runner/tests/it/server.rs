@@ -12,9 +12,10 @@ use testmesh_runner::files::Files;
 use testmesh_runner::record::{Execution, Trigger};
 use testmesh_runner::repository::ExecutionRepository;
 use testmesh_shared::clock::SystemClock;
-use testmesh_shared::db::{DataFolder, Db};
+use testmesh_shared::db::{DataFolder, Db, PostgresTarget, Schema, role_of, testing};
 use testmesh_shared::ids::ExecutionId;
 use testmesh_shared::net::{Connector, NetPolicy};
+use testmesh_shared::stream::Stream;
 use testmesh_storage::{EnvironmentRepository, FlowRepository};
 
 /// Longer than anything here takes, however slow the machine.
@@ -28,11 +29,59 @@ pub(crate) struct Server {
     pub(crate) environments: Arc<dyn EnvironmentRepository>,
 }
 
+/// A database that several servers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    url: String,
+}
+
+impl Shared {
+    /// `None`: there is no server to have a database on.
+    pub(crate) async fn create() -> Option<Self> {
+        let schemas = [&testmesh_storage::SCHEMA, &testmesh_runner::repository::SCHEMA];
+        Some(Self { url: testing::postgres_database(&schemas).await? })
+    }
+
+    /// The executions' database.
+    pub(crate) async fn executions(&self) -> Db {
+        self.db(&testmesh_runner::repository::SCHEMA).await
+    }
+
+    async fn db(&self, schema: &Schema) -> Db {
+        let target = PostgresTarget { url: self.url.clone(), role: Some(role_of(schema)), connections: 8 };
+        Db::postgres(&target, schema).await.unwrap()
+    }
+
+    /// A server whose lease is short.
+    pub(crate) async fn open(&self, concurrency: usize, stream: Option<Arc<dyn Stream>>) -> Server {
+        let databases = (self.db(&testmesh_storage::SCHEMA).await, self.executions().await);
+        let config = ExecutorConfig { concurrency, queue: 1_000, runner: "test".to_owned(), lease: LEASE };
+        Server::on(databases, config, stream).await
+    }
+}
+
+/// Short enough to wait for, long enough for a slow machine.
+pub(crate) const LEASE: Duration = Duration::from_secs(4);
+
 impl Server {
     pub(crate) async fn open(dir: &Path, concurrency: usize, queue: usize) -> Self {
+        Self::open_with(dir, concurrency, queue, None).await
+    }
+
+    pub(crate) async fn open_with(
+        dir: &Path,
+        concurrency: usize,
+        queue: usize,
+        stream: Option<Arc<dyn Stream>>,
+    ) -> Self {
         let folder = DataFolder::take(dir).unwrap();
         let stored = Db::embedded(&folder, &testmesh_storage::SCHEMA).await.unwrap();
         let db = Db::embedded(&folder, &testmesh_runner::repository::SCHEMA).await.unwrap();
+        let config = ExecutorConfig { concurrency, queue, runner: "test".to_owned(), ..ExecutorConfig::default() };
+        Self::on((stored, db), config, stream).await
+    }
+
+    async fn on((stored, db): (Db, Db), config: ExecutorConfig, stream: Option<Arc<dyn Stream>>) -> Self {
         let flows = testmesh_storage::flow_repository(&stored, Arc::new(SystemClock));
         let environments = testmesh_storage::environment_repository(&stored, Arc::new(SystemClock));
         let parts = ExecutorParts {
@@ -42,11 +91,15 @@ impl Server {
             environments: Arc::clone(&environments),
             connector: Connector::new(NetPolicy::open()),
             files: Files::none(),
-            stream: None,
+            stream,
         };
-        let config = ExecutorConfig { concurrency, queue, runner: "test".to_owned(), ..ExecutorConfig::default() };
         let handle = start(parts, config).await.unwrap();
         Self { executor: handle.executor(), executions: handle.executions(), handle, flows, environments }
+    }
+
+    /// Lives as long as the runtime.
+    pub(crate) fn leak(server: Self) -> &'static Self {
+        Box::leak(Box::new(server))
     }
 
     pub(crate) async fn submit(&self, yaml: &str) -> Execution {
