@@ -13,6 +13,8 @@ from json_to_recordset(cast($1 as json)) as r (
     total_steps bigint, trace_id text, options text, session_id uuid, attempt bigint, deadline_at timestamptz, batch_id uuid,
     batch_row bigint
 )
+where r.job_id is null
+   or not exists (select 1 from executions.batches b where b.job_id = r.job_id and b.attempt = r.attempt)
 order by r.job_id, r.attempt
 on conflict do nothing
 returning id

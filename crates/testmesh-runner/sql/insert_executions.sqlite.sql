@@ -10,6 +10,11 @@ select unhex(value ->> 'id', '-'), unhex(value ->> 'flow_id', '-'), value ->> 'f
        unhex(value ->> 'session_id', '-'), value ->> 'attempt', value ->> 'deadline_at', unhex(value ->> 'batch_id', '-'),
        value ->> 'batch_row'
 from json_each($1)
-where true
+where value ->> 'job_id' is null
+   or not exists (
+       select 1
+       from executions.batches b
+       where b.job_id = unhex(value ->> 'job_id', '-') and b.attempt = value ->> 'attempt'
+   )
 on conflict do nothing
 returning id

@@ -15,6 +15,7 @@ mod relay;
 mod running;
 mod session;
 mod slots;
+mod together;
 
 use std::time::Duration;
 
@@ -22,11 +23,11 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use indexmap::IndexMap;
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::{ExecutionId, FlowId};
+use testmesh_shared::ids::{BatchId, ExecutionId, FlowId};
 
 use crate::diagnostic::Diagnostic;
 use crate::event::RunEvent;
-use crate::record::{Execution, Trigger};
+use crate::record::{Batch, Execution, Trigger};
 use crate::repository::RepositoryError;
 
 pub use local::{ExecutorConfig, ExecutorHandle, ExecutorParts, start};
@@ -77,6 +78,42 @@ pub struct NewRun {
     pub trace_id: Option<String>,
 }
 
+/// Which runs to accept together.
+#[derive(Debug, Clone)]
+pub enum BatchSource {
+    /// Every flow of a suite, a data-driven one once for each of its rows.
+    Suite(String),
+    /// One flow, once for each row of its `data`.
+    Flow(Definition),
+}
+
+/// Runs to accept together.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    /// The caller's id: submitting twice with one id submits once.
+    pub id: BatchId,
+    /// Which.
+    pub source: BatchSource,
+    /// How many of them run at a time, from 1.
+    pub parallelism: u32,
+    /// Variables of every run; a row's own come before them.
+    pub variables: IndexMap<String, serde_json::Value>,
+    /// Name of a stored environment.
+    pub environment: Option<String>,
+    /// Values of each flow's `env_file`, resolved by the client.
+    pub env_file: IndexMap<String, String>,
+    /// Makes random values repeat.
+    pub seed: Option<u64>,
+    /// As [`NewRun::strict`].
+    pub strict: bool,
+    /// As [`NewRun::dry_run`].
+    pub dry_run: bool,
+    /// What started them.
+    pub trigger: Trigger,
+    /// The caller's key and a hash of what it asked for: the same key and hash give the first batch again.
+    pub idempotency: Option<Idempotency>,
+}
+
 /// A caller's idempotency key, kept for 24 hours.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
@@ -98,6 +135,15 @@ pub enum SubmitError {
     /// No such environment.
     #[error("environment `{0}` does not exist")]
     UnknownEnvironment(String),
+    /// No flow belongs to this suite.
+    #[error("no flow belongs to the suite `{0}`")]
+    SuiteNotFound(String),
+    /// The flow has `data` and the run is of no row.
+    #[error(
+        "the flow has `data`: send one run for each row, with the row in `variables` and `data_row: true`, or run it with \
+         the command line"
+    )]
+    DataDriven,
     /// The text has mistakes.
     #[error("the flow has mistakes")]
     InvalidFlow(Vec<Diagnostic>),
@@ -127,7 +173,10 @@ impl SubmitError {
         match self {
             SubmitError::FlowNotFound(_) => ErrorCode::FlowNotFound,
             SubmitError::VersionNotFound(..) => ErrorCode::VersionNotFound,
-            SubmitError::UnknownEnvironment(_) | SubmitError::Invalid(_) => ErrorCode::InvalidRequest,
+            SubmitError::SuiteNotFound(_) => ErrorCode::SuiteNotFound,
+            SubmitError::UnknownEnvironment(_) | SubmitError::Invalid(_) | SubmitError::DataDriven => {
+                ErrorCode::InvalidRequest
+            }
             SubmitError::InvalidFlow(_) => ErrorCode::InvalidFlow,
             SubmitError::IdempotencyMismatch => ErrorCode::IdempotencyMismatch,
             SubmitError::Overloaded(_) => ErrorCode::Overloaded,
@@ -159,6 +208,13 @@ pub trait Executor: Send + Sync {
     async fn wait(&self, id: ExecutionId, timeout: Duration) -> Result<Option<Execution>, RepositoryError>;
     /// Stops an execution.
     async fn cancel(&self, id: ExecutionId) -> Result<Cancelled, RepositoryError>;
+    /// Accepts runs that belong together, all or none, and runs them a few at a time: when this returns, a crash does not
+    /// lose them.
+    async fn submit_batch(&self, batch: NewBatch) -> Result<Batch, SubmitError>;
+    /// Waits until every run of the batch is final; `None` when `timeout` passed first or there is no such batch.
+    async fn wait_batch(&self, id: BatchId, timeout: Duration) -> Result<Option<Batch>, RepositoryError>;
+    /// Stops every run of a batch that is not over.
+    async fn cancel_batch(&self, id: BatchId) -> Result<Cancelled, RepositoryError>;
     /// Every event with a greater `seq`, stored ones first, then live ones; ends after `execution.finished`.
     /// `None`: no such execution.
     async fn events(

@@ -3,6 +3,7 @@
 //! An [`Execution`] with its steps is a fold over the run's events ([`Execution::apply`]), so the recorder, the reports
 //! and the console can never disagree.
 
+mod batch;
 mod lazy;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{BatchId, ExecutionId, FlowId};
 
+pub use self::batch::{Batch, BatchCounts, BatchKind};
 pub use self::lazy::LazyJson;
 use crate::event::{RunEvent, RunEventKind, StepStart};
 use utoipa::ToSchema;

@@ -4,6 +4,7 @@
 //! when it is read. All writes are batches of the executor's one writer ([`Batch`]).
 
 mod batch;
+mod batches;
 mod events;
 mod outbox;
 mod read;
@@ -18,11 +19,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use testmesh_shared::db::Db;
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::{ExecutionId, FlowId};
+use testmesh_shared::ids::{BatchId, ExecutionId, FlowId};
 use testmesh_shared::page::{Page, PageRequest};
 
 use crate::event::RunEvent;
-use crate::record::{Execution, ExecutionStatus, StepRecord, Trigger};
+use crate::record::{self, Execution, ExecutionStatus, StepRecord, Trigger};
 
 pub(crate) use batch::{Batch, EventsRow, Fence, FinishRow, HoldRow, InsertRow, KeyRow, OutboxRow, StartRow, StepRow};
 pub(crate) use events::StoredEvent;
@@ -82,6 +83,8 @@ fn failed(operation: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Repositor
 /// Which executions to list.
 #[derive(Debug, Clone, Default)]
 pub struct ExecutionFilter {
+    /// Of this batch, whatever the flow.
+    pub batch_id: Option<BatchId>,
     /// Of this flow.
     pub flow_id: Option<FlowId>,
     /// In this state.
@@ -121,6 +124,8 @@ pub trait ExecutionRepository: Send + Sync {
     async fn find(&self, id: ExecutionId) -> Result<Option<Execution>, RepositoryError>;
     /// A page of executions without definition and steps, newest first.
     async fn list(&self, filter: &ExecutionFilter, page: PageRequest) -> Result<Page<Execution>, RepositoryError>;
+    /// A batch with the counts of its executions. ([`ExecutionFilter::batch_id`] lists them.)
+    async fn batch(&self, id: BatchId) -> Result<Option<record::Batch>, RepositoryError>;
     /// One step: by ordinal when `step` is a number, else the first with that id (main, then setup, then teardown).
     async fn step(&self, id: ExecutionId, step: &str) -> Result<Option<StepRecord>, RepositoryError>;
     /// Stored events with a greater `seq`, in order.

@@ -46,6 +46,10 @@ error_codes! {
     ExecutionNotFound = "execution_not_found",
     /// The execution has no such step.
     StepNotFound = "step_not_found",
+    /// No batch with this id.
+    BatchNotFound = "batch_not_found",
+    /// No flow belongs to this suite.
+    SuiteNotFound = "suite_not_found",
     /// No schedule with this id.
     ScheduleNotFound = "schedule_not_found",
     /// No job with this id.

@@ -15,6 +15,8 @@ pub(crate) fn of(code: ErrorCode) -> StatusCode {
         | ErrorCode::EnvironmentNotFound
         | ErrorCode::ExecutionNotFound
         | ErrorCode::StepNotFound
+        | ErrorCode::BatchNotFound
+        | ErrorCode::SuiteNotFound
         | ErrorCode::ScheduleNotFound
         | ErrorCode::JobNotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -49,6 +51,8 @@ pub(crate) fn title(code: ErrorCode) -> &'static str {
         ErrorCode::EnvironmentNotFound => "No environment with this name",
         ErrorCode::ExecutionNotFound => "No execution with this id",
         ErrorCode::StepNotFound => "The execution has no such step",
+        ErrorCode::BatchNotFound => "No batch with this id",
+        ErrorCode::SuiteNotFound => "No flow belongs to this suite",
         ErrorCode::ScheduleNotFound => "No schedule with this id",
         ErrorCode::JobNotFound => "No job with this id",
         ErrorCode::JobNotDead => "The job is not dead",

@@ -39,16 +39,16 @@ pub(crate) struct Plan {
 }
 
 /// What a run was submitted with and its row does not show.
-#[derive(Default, Serialize, Deserialize)]
-struct Options {
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Options {
     #[serde(default)]
-    env_file: IndexMap<String, String>,
-    seed: Option<u64>,
-    strict: bool,
-    dry_run: bool,
+    pub(crate) env_file: IndexMap<String, String>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) strict: bool,
+    pub(crate) dry_run: bool,
     #[serde(default)]
-    data_row: bool,
-    trace_id: Option<String>,
+    pub(crate) data_row: bool,
+    pub(crate) trace_id: Option<String>,
 }
 
 /// A flow's text, and which version of which flow it is.
@@ -83,19 +83,33 @@ impl Sources {
         self.build(execution, text.yaml, environment, options, run.idempotency).await
     }
 
-    /// Plans a run of a job, whose text and environment are known.
-    pub(crate) async fn plan_job(
+    /// Plans a run whose text and environment are known.
+    pub(crate) async fn plan_known(
         &self,
         execution: Execution,
         text: Arc<str>,
         environment: Variables,
+        options: Options,
     ) -> Result<Plan, SubmitError> {
-        self.build(execution, text, environment, Options::default(), None).await
+        self.build(execution, text, environment, options, None).await
+    }
+
+    /// The flow of a text, to be run with these values.
+    pub(crate) fn compile(
+        &self,
+        text: &str,
+        variables: &Variables,
+        environment: &Variables,
+        options: &Options,
+    ) -> Result<Arc<Flow>, SubmitError> {
+        let names = [variables.keys(), environment.keys()].into_iter().flatten();
+        let known_names = names.chain(options.env_file.keys()).cloned().collect();
+        self.flows.compile(text, options.strict, known_names).map_err(SubmitError::InvalidFlow)
     }
 
     /// Plans a run that a process before this one accepted.
     pub(crate) async fn replan(&self, queued: QueuedRun) -> Result<Plan, SubmitError> {
-        let QueuedRun { mut execution, options, cancel_requested: _ } = queued;
+        let QueuedRun { mut execution, options, .. } = queued;
         let definition = execution.definition.take().unwrap_or_default();
         let options = match options {
             Some(options) => serde_json::from_str(&options)
@@ -116,13 +130,9 @@ impl Sources {
     ) -> Result<Plan, SubmitError> {
         let stored_options =
             serde_json::to_string(&options).map_err(|error| SubmitError::Invalid(format!("options: {error}")))?;
-        let names = [execution.variables.keys(), environment.keys()].into_iter().flatten();
-        let known_names = names.chain(options.env_file.keys()).cloned().collect();
-        let flow = self.flows.compile(&yaml, options.strict, known_names).map_err(SubmitError::InvalidFlow)?;
+        let flow = self.compile(&yaml, &execution.variables, &environment, &options)?;
         if flow.data.is_some() && !options.data_row {
-            let message = "the flow has `data`: send one run for each row, with the row in `variables` and `data_row: \
-                           true`, or run it with the command line";
-            return Err(SubmitError::Invalid(message.to_owned()));
+            return Err(SubmitError::DataDriven);
         }
         check_inputs(&flow, &execution.variables)?;
         let env_file = self.env_file(&flow, options.env_file).await?;

@@ -11,7 +11,7 @@ use testmesh_shared::ids::{ExecutionId, FlowId};
 use testmesh_shared::messages::RunFlow;
 use testmesh_shared::stream::{Entry, Stream, Topic};
 
-use crate::executor::admission::{Text, Variables};
+use crate::executor::admission::{Options, Text, Variables};
 use crate::executor::local::Local;
 use crate::executor::recorder::{Accepted, chain};
 use crate::executor::running::Answer;
@@ -214,7 +214,12 @@ async fn launch(local: &Arc<Local>, run: &RunFlow, found: &Found) -> Option<Answ
         }
         Some(Err(Failed::Unknown)) => return None,
     };
-    match local.sources.plan_job(execution.clone(), Arc::clone(&text.yaml), environment).await {
+    let planned = local
+        .sources
+        .plan_known(execution.clone(), Arc::clone(&text.yaml), environment.clone(), Options::default())
+        .await;
+    match planned {
+        Err(SubmitError::DataDriven) => local.launch_batch(execution, Arc::clone(&text.yaml), environment),
         Ok(plan) => local.launch(plan, true).unwrap_or_else(|error| {
             tracing::debug!(error = %chain(&error), "a job is not taken now");
             None
@@ -246,8 +251,15 @@ async fn answer(local: &Local, again: &[AttemptKey]) -> bool {
             return false;
         }
     };
+    let mut reports: Vec<_> = attempts.into_iter().map(outcome::report).collect();
+    match local.batch_reports(again).await {
+        Ok(of_batches) => reports.extend(of_batches),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "batches that were taken before cannot be read; trying again");
+            return false;
+        }
+    }
     if let Some(relay) = &local.relay {
-        let reports: Vec<_> = attempts.into_iter().map(outcome::report).collect();
         relay.tell(&reports).await;
     }
     true

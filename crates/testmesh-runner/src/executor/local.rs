@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use testmesh_shared::clock::{Clock, SyncedClock};
 use testmesh_shared::db::Db;
-use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::ids::{BatchId, ExecutionId};
 use testmesh_shared::net::Connector;
 use testmesh_shared::stream::Stream;
 use testmesh_shared::tasks::Tasks;
@@ -36,9 +36,9 @@ use crate::executor::relay::{Relay, whenever};
 use crate::executor::running::no_session;
 use crate::executor::session::Session;
 use crate::executor::slots::Slots;
-use crate::executor::{Cancelled, Executor, NewRun, SubmitError, recovery};
+use crate::executor::{Cancelled, Executor, NewBatch, NewRun, SubmitError, recovery};
 use crate::files::Files;
-use crate::record::{Execution, ExecutionStatus};
+use crate::record::{Batch, Execution, ExecutionStatus};
 use crate::repository::{ExecutionRepository, RepositoryError, Store};
 
 /// Writers on a database that many can write to at the same time. (Each commits on its own; PostgreSQL makes one write
@@ -286,6 +286,18 @@ impl Executor for Arc<Local> {
         }
     }
 
+    async fn submit_batch(&self, batch: NewBatch) -> Result<Batch, SubmitError> {
+        self.accept_batch(batch).await
+    }
+
+    async fn wait_batch(&self, id: BatchId, timeout: Duration) -> Result<Option<Batch>, RepositoryError> {
+        self.wait_for_batch(id, timeout).await
+    }
+
+    async fn cancel_batch(&self, id: BatchId) -> Result<Cancelled, RepositoryError> {
+        self.cancel_whole(id).await
+    }
+
     async fn events(
         &self,
         id: ExecutionId,
@@ -304,6 +316,11 @@ impl Executor for Arc<Local> {
 }
 
 impl Local {
+    /// Notes that the database may know more of this session than this process does.
+    pub(super) fn doubt(&self) {
+        self.doubt.store(true, Ordering::Relaxed);
+    }
+
     pub(super) async fn summary(&self, id: ExecutionId) -> Result<Option<Execution>, RepositoryError> {
         let read = |source| RepositoryError { operation: format!("read execution `{id}`"), source };
         self.store.find_summary(id).await.map_err(read)

@@ -5,7 +5,7 @@ use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, JobId};
 use testmesh_shared::messages::{Outcome, RunReport, RunState};
 
-use crate::record::{Execution, ExecutionStatus};
+use crate::record::{Batch, BatchCounts, Execution, ExecutionStatus};
 use crate::repository::{Attempt, OutboxRow};
 
 /// The topic's name in the outbox.
@@ -32,6 +32,29 @@ pub(crate) fn message(execution: &Execution) -> Option<OutboxRow> {
         payload: text(&report),
         created_at: Stamp(finished_at),
     })
+}
+
+/// How a batch stands that ran for a job; none when it ran for none. `first` stands for all its runs.
+pub(crate) fn of_batch(batch: &Batch, first: ExecutionId) -> Option<RunReport> {
+    let job_id = JobId::from(batch.job_id?);
+    let state = match (batch.finished_at, outcome(batch.status, None)) {
+        (Some(finished_at), Some(outcome)) => {
+            let BatchCounts { failed, errors, cancelled, .. } = batch.counts;
+            let message = (outcome != Outcome::Passed).then(|| {
+                format!("of {} runs, {failed} failed, {errors} had errors, {cancelled} were cancelled", batch.total)
+            });
+            RunState::Finished { outcome, finished_at, code: None, message }
+        }
+        _ => RunState::Running,
+    };
+    Some(RunReport { job_id, attempt: batch.attempt, execution_id: first, state })
+}
+
+/// The message that tells how a batch ended.
+pub(crate) fn batch_message(batch: &Batch, first: ExecutionId) -> Option<OutboxRow> {
+    let created_at = Stamp(batch.finished_at?);
+    let payload = text(&of_batch(batch, first)?);
+    Some(OutboxRow { execution_id: first, topic: RUN_FINISHED, payload, created_at })
 }
 
 /// How a stored attempt stands.

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -180,7 +179,7 @@ pub(crate) async fn record(inbox: Arc<Inbox>, local: Arc<Local>) {
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "executions cannot be stored; trying again");
                     // The commit may have come through and its answer not.
-                    local.doubt.store(true, Ordering::Relaxed);
+                    local.doubt();
                     new.fail(error);
                     work.batch.inserts.clear();
                     work.batch.keys.clear();

@@ -7,6 +7,7 @@ use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::{ExecutionId, SessionId};
 
 use crate::event::{RunEvent, RunEventKind};
+use crate::executor::live::LiveRun;
 use crate::executor::local::Local;
 use crate::executor::outcome;
 use crate::executor::recorder::{chain, keys_expired};
@@ -74,7 +75,7 @@ pub(crate) async fn audit(local: &Arc<Local>, session: SessionId) -> Result<(), 
             resume(local, session, run).await;
         }
     }
-    Ok(())
+    local.audit_batches(session).await
 }
 
 /// Ends a run that was going when its session died: whether its last step did its work, nobody can tell.
@@ -145,20 +146,22 @@ fn is_going(status: StepStatus) -> bool {
 }
 
 /// Puts a run that never started into the queue. One that is to be ended, or can no longer be run, ends.
-async fn resume(local: &Arc<Local>, session: SessionId, queued: QueuedRun) {
+/// Gives the run, unless it is here already.
+pub(crate) async fn resume(local: &Arc<Local>, session: SessionId, queued: QueuedRun) -> Option<Arc<LiveRun>> {
     let id: ExecutionId = queued.execution.id;
     let execution = Execution { definition: None, ..queued.execution.clone() };
     let definition: Arc<str> = Arc::from(queued.execution.definition.as_deref().unwrap_or_default());
     let run = local.new_live(execution, definition, session);
     if !local.add_live(&run) {
-        return;
+        return None;
     }
     run.accepted();
     if queued.cancel_requested {
-        return local.finish_cancelled(&run).await;
+        local.finish_cancelled(&run).await;
+        return Some(run);
     }
     match local.sources.replan(queued).await {
-        Ok(plan) => local.wait_for_slot(run, plan.request, None).await,
+        Ok(plan) => local.wait_for_slot(Arc::clone(&run), plan.request, None).await,
         Err(error) => {
             let message = format!("the run cannot be resumed: {}", chain(&error));
             tracing::warn!(execution.id = %id, "{message}");
@@ -166,4 +169,5 @@ async fn resume(local: &Arc<Local>, session: SessionId, queued: QueuedRun) {
             local.finish_unrun(&run, ExecutionStatus::Error, Some(error)).await;
         }
     }
+    Some(run)
 }

@@ -211,7 +211,7 @@ impl Local {
             }
             pause = jittered(every, 0.2);
             if let Err(error) = self.reap_once().await {
-                self.doubt.store(true, Ordering::Relaxed);
+                self.doubt();
                 tracing::warn!(error = %chain(&error), "what dead runners left behind cannot be settled; trying again");
             }
         }
@@ -222,7 +222,7 @@ impl Local {
         if self.doubt.swap(false, Ordering::Relaxed)
             && let Err(error) = recovery::audit(self, session).await
         {
-            self.doubt.store(true, Ordering::Relaxed);
+            self.doubt();
             return Err(error);
         }
         let Some(probe) = self.store.probe().await? else { return Ok(()) };

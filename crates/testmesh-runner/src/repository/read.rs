@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 use testmesh_shared::db::{JsonText, Stamp, Unsigned};
-use testmesh_shared::ids::{ExecutionId, FlowId};
+use testmesh_shared::ids::{BatchId, ExecutionId};
 use testmesh_shared::page::{Page, PageKey, PageRequest};
 use testmesh_shared::{on_db, sql};
 
 use crate::event::{RunEvent, RunEventKind};
-use crate::record::{Execution, ExecutionStatus, StepRecord};
+use crate::record::{Batch, Execution, ExecutionStatus, StepRecord};
 use crate::repository::row::{ExecutionRow, SummaryRow, word_of};
 use crate::repository::{ExecutionFilter, ExecutionRepository, RepositoryError, Store, events, failed};
 
@@ -44,9 +44,10 @@ impl ExecutionRepository for Store {
     }
 
     async fn list(&self, filter: &ExecutionFilter, page: PageRequest) -> Result<Page<Execution>, RepositoryError> {
-        let statement = match filter.flow_id {
-            Some(_) => include_str!("../../sql/list_executions_of_flow.sql"),
-            None => include_str!("../../sql/list_executions.sql"),
+        let (statement, of) = match (filter.batch_id, filter.flow_id) {
+            (Some(batch), _) => (include_str!("../../sql/list_executions_of_batch.sql"), Some(batch.as_uuid())),
+            (None, Some(flow)) => (include_str!("../../sql/list_executions_of_flow.sql"), Some(flow.as_uuid())),
+            (None, None) => (include_str!("../../sql/list_executions.sql"), None),
         };
         let rows: Result<Vec<SummaryRow>, _> = on_db!(&self.db, engine => {
             let query = sqlx::query_as(statement)
@@ -58,8 +59,8 @@ impl ExecutionRepository for Store {
                 .bind(page.after.map(|key| Stamp(key.created_at)))
                 .bind(page.after.map(|key| key.id))
                 .bind(i64::from(page.limit) + 1);
-            match filter.flow_id {
-                Some(flow) => query.bind(FlowId::as_uuid(flow)).fetch_all(engine.reader()).await,
+            match of {
+                Some(id) => query.bind(id).fetch_all(engine.reader()).await,
                 None => query.fetch_all(engine.reader()).await,
             }
         });
@@ -71,6 +72,10 @@ impl ExecutionRepository for Store {
         let next = items.last().filter(|_| more);
         let next = next.map(|last| PageKey { created_at: last.queued_at, id: last.id.as_uuid() });
         Ok(Page { items, next })
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, RepositoryError> {
+        Ok(self.held_batch(id).await?.map(|held| held.batch))
     }
 
     async fn step(&self, id: ExecutionId, step: &str) -> Result<Option<StepRecord>, RepositoryError> {

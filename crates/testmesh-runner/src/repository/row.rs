@@ -54,6 +54,7 @@ pub(super) struct QueuedRow {
     execution: ExecutionRow,
     options: Option<String>,
     cancel_requested: bool,
+    batch_row: Option<Unsigned>,
 }
 
 /// A run that was accepted and has not started.
@@ -64,6 +65,8 @@ pub(crate) struct QueuedRun {
     pub(crate) options: Option<String>,
     /// Whether somebody wants it to end.
     pub(crate) cancel_requested: bool,
+    /// Its place in its batch.
+    pub(crate) batch_row: Option<u32>,
 }
 
 impl SummaryRow {
@@ -117,6 +120,7 @@ impl QueuedRow {
             execution: self.execution.into_execution()?,
             options: self.options,
             cancel_requested: self.cancel_requested,
+            batch_row: self.batch_row.map(|row| row.0),
         })
     }
 }

@@ -5,12 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use testmesh_shared::db::Stamp;
-use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::db::{Stamp, Unsigned};
+use testmesh_shared::ids::{ExecutionId, FlowId, SessionId};
 use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
+use crate::record;
 use crate::repository::batch::without_nul;
+use crate::repository::row::word_of;
 use crate::repository::{Batch, HoldRow, InsertRow, KeyRow, Message, RepositoryError, Store, failed};
 
 /// What a batch came to.
@@ -54,6 +56,41 @@ impl From<KeyOwnerRow> for (String, KeyOwner) {
     }
 }
 
+/// Claims the idempotency keys of a batch.
+macro_rules! insert_keys {
+    ($store:expr, $tx:expr, $done:expr, $rows:expr, $expired:expr) => {
+        if !$rows.keys.is_empty() {
+            let keys = json(&first_of_each(&$rows.keys))?;
+            sqlx::query(sql!(&$store.db, "../../sql/claim_keys"))
+                .bind(keys.clone())
+                .bind(Stamp($expired))
+                .execute(&mut *$tx)
+                .await?;
+            let owners: Vec<KeyOwnerRow> =
+                sqlx::query_as(sql!(&$store.db, "../../sql/find_key_owners")).bind(keys).fetch_all(&mut *$tx).await?;
+            $done.key_owners = owners.into_iter().map(Into::into).collect();
+        }
+    };
+}
+
+/// Stores the new executions of a batch, with their texts.
+macro_rules! insert_runs {
+    ($store:expr, $tx:expr, $done:expr, $rows:expr) => {
+        let inserts = $done.wanted($rows);
+        if !inserts.is_empty() {
+            sqlx::query(sql!(&$store.db, "../../sql/insert_definitions"))
+                .bind(json(&definitions(&inserts))?)
+                .execute(&mut *$tx)
+                .await?;
+            let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&$store.db, "../../sql/insert_executions"))
+                .bind(json(&inserts)?)
+                .fetch_all(&mut *$tx)
+                .await?;
+            $done.inserted = ids.into_iter().map(ExecutionId::from).collect();
+        }
+    };
+}
+
 impl Store {
     /// Stores `batch`. Keys taken before `keys_expired` are free again; an execution whose key is another's is left out.
     pub(crate) async fn write(&self, batch: &Batch, keys_expired: DateTime<Utc>) -> Result<Committed, RepositoryError> {
@@ -61,31 +98,8 @@ impl Store {
             let mut done = Committed::default();
             on_db!(&self.db, engine => {
                 let mut tx = engine.begin().await?;
-                if !batch.keys.is_empty() {
-                    let keys = json(&first_of_each(&batch.keys))?;
-                    sqlx::query(sql!(&self.db, "../../sql/claim_keys"))
-                        .bind(keys.clone())
-                        .bind(Stamp(keys_expired))
-                        .execute(&mut *tx)
-                        .await?;
-                    let owners: Vec<KeyOwnerRow> = sqlx::query_as(sql!(&self.db, "../../sql/find_key_owners"))
-                        .bind(keys)
-                        .fetch_all(&mut *tx)
-                        .await?;
-                    done.key_owners = owners.into_iter().map(Into::into).collect();
-                }
-                let inserts = done.wanted(batch);
-                if !inserts.is_empty() {
-                    sqlx::query(sql!(&self.db, "../../sql/insert_definitions"))
-                        .bind(json(&definitions(&inserts))?)
-                        .execute(&mut *tx)
-                        .await?;
-                    let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&self.db, "../../sql/insert_executions"))
-                        .bind(json(&inserts)?)
-                        .fetch_all(&mut *tx)
-                        .await?;
-                    done.inserted = ids.into_iter().map(ExecutionId::from).collect();
-                }
+                insert_keys!(self, tx, done, batch, keys_expired);
+                insert_runs!(self, tx, done, batch);
                 if !batch.starts.is_empty() {
                     let ids: Vec<Uuid> = sqlx::query_scalar(sql!(&self.db, "../../sql/start_executions"))
                         .bind(json(&batch.starts)?)
@@ -131,6 +145,48 @@ impl Store {
             Ok(done)
         };
         stored.await.map_err(failed("store a batch of executions"))
+    }
+
+    /// Stores a batch, and the runs and the key in `rows`. `None` for the batch: it was there already, or its key is
+    /// another's; then nothing is stored.
+    pub(crate) async fn insert_batch(
+        &self,
+        batch: &record::Batch,
+        session: SessionId,
+        rows: &Batch,
+        keys_expired: DateTime<Utc>,
+    ) -> Result<(bool, Committed), RepositoryError> {
+        let stored: Result<(bool, Committed), sqlx::Error> = on_db!(&self.db, engine => async {
+            let mut tx = engine.begin().await?;
+            let mut done = Committed::default();
+            insert_keys!(self, tx, done, rows, keys_expired);
+            if done.key_owners.values().any(|owner| owner.execution_id.as_uuid() != batch.id.as_uuid()) {
+                return Ok((false, done));
+            }
+            let id: Option<Uuid> = sqlx::query_scalar(include_str!("../../sql/insert_batch.sql"))
+                .bind(batch.id.as_uuid())
+                .bind(word_of(batch.kind))
+                .bind(without_nul(&batch.name).into_owned())
+                .bind(batch.flow_id.map(FlowId::as_uuid))
+                .bind(batch.environment.as_deref())
+                .bind(Unsigned(batch.parallelism))
+                .bind(Unsigned(batch.total))
+                .bind(word_of(batch.trigger))
+                .bind(batch.schedule_id)
+                .bind(batch.job_id)
+                .bind(Unsigned(batch.attempt))
+                .bind(session.as_uuid())
+                .bind(Stamp(batch.created_at))
+                .fetch_optional(&mut *tx)
+                .await?;
+            if id.is_none() {
+                return Ok((false, done));
+            }
+            insert_runs!(self, tx, done, rows);
+            tx.commit().await?;
+            Ok((true, done))
+        }.await);
+        stored.map_err(failed(format!("store batch `{}`", batch.id)))
     }
 
     /// Whose `key` is, unless it was taken before `expired`.
