@@ -1,10 +1,12 @@
 //! One module per noun, one file per verb; each handler reads, calls one trait, and answers.
 
+pub(crate) mod batches;
 pub(crate) mod environments;
 pub(crate) mod executions;
 pub(crate) mod flows;
 pub(crate) mod jobs;
 pub(crate) mod schedules;
+pub(crate) mod suites;
 pub(crate) mod system;
 
 use std::sync::Arc;

@@ -31,6 +31,7 @@ const ERRORS: &str = "x-errors";
     tags(
         (name = "flows", description = "Stored flows and their versions."),
         (name = "executions", description = "Runs and what became of them."),
+        (name = "batches", description = "Runs that belong together: those of a suite, or of the rows of a flow's data."),
         (name = "environments", description = "Named variables that a run can be given."),
         (name = "schedules", description = "When flows run."),
         (name = "jobs", description = "What schedules fired, and what became of it."),

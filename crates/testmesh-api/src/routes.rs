@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::handlers::system::{docs, errors, health, livez, metrics, openapi as document_route, readyz};
-use crate::handlers::{environments, executions, flows, jobs, schedules};
+use crate::handlers::{batches, environments, executions, flows, jobs, schedules, suites};
 use crate::meters::Metrics;
 use crate::problem::Problem;
 use crate::state::{ApiState, App};
@@ -76,6 +76,10 @@ fn table() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(executions::socket::socket))
         .routes(routes!(executions::cancel::cancel))
         .routes(routes!(executions::report::report))
+        .routes(routes!(suites::run::run))
+        .routes(routes!(batches::find::find))
+        .routes(routes!(batches::report::report))
+        .routes(routes!(batches::cancel::cancel))
         .routes(routes!(schedules::create::create, schedules::list::list))
         .routes(routes!(schedules::preview::preview))
         .routes(routes!(schedules::find::find, schedules::update::update, schedules::delete::delete))

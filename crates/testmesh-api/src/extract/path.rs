@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use testmesh_shared::ids::{ExecutionId, FlowId, JobId, ScheduleId};
+use testmesh_shared::ids::{BatchId, ExecutionId, FlowId, JobId, ScheduleId};
 
 use crate::problem::Problem;
 
@@ -31,6 +31,12 @@ impl PathParameter for FlowId {
 }
 
 impl PathParameter for ExecutionId {
+    fn parse(name: &str, text: &str) -> Result<Self, Problem> {
+        uuid(name, text).map(Self::from)
+    }
+}
+
+impl PathParameter for BatchId {
     fn parse(name: &str, text: &str) -> Result<Self, Problem> {
         uuid(name, text).map(Self::from)
     }

@@ -62,6 +62,8 @@ impl From<SubmitError> for Problem {
             SubmitError::FlowNotFound(_)
             | SubmitError::VersionNotFound(..)
             | SubmitError::UnknownEnvironment(_)
+            | SubmitError::SuiteNotFound(_)
+            | SubmitError::DataDriven
             | SubmitError::Invalid(_)
             | SubmitError::IdempotencyMismatch => Self::new(code, error.to_string()),
         }

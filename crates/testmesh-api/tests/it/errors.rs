@@ -31,6 +31,10 @@ async fn what_is_not_there_says_what_it_is() {
     check(&format!("/api/v1/schedules/{UNKNOWN}"), "schedule_not_found").await;
     check(&format!("/api/v1/schedules/{UNKNOWN}/jobs"), "schedule_not_found").await;
     check(&format!("/api/v1/jobs/{UNKNOWN}"), "job_not_found").await;
+    check(&format!("/api/v1/batches/{UNKNOWN}"), "batch_not_found").await;
+    check(&format!("/api/v1/batches/{UNKNOWN}/report?format=tap"), "batch_not_found").await;
+    app.post(&format!("/api/v1/batches/{UNKNOWN}/cancel"), &json!({})).await.problem(404, "batch_not_found");
+    app.post("/api/v1/suites/none/executions", &json!({})).await.problem(404, "suite_not_found");
     for verb in ["pause", "resume", "trigger"] {
         let answer = app.post(&format!("/api/v1/schedules/{UNKNOWN}/{verb}"), &json!({})).await;
         answer.problem(404, "schedule_not_found");

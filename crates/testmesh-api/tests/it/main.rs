@@ -4,6 +4,7 @@
 
 mod access;
 mod app;
+mod batches;
 mod environments;
 mod errors;
 mod events;

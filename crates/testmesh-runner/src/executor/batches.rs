@@ -47,7 +47,7 @@ struct LiveBatch {
 }
 
 /// Runs of a batch that are on their way.
-type Members = FuturesUnordered<BoxFuture<'static, ExecutionId>>;
+type Members = FuturesUnordered<BoxFuture<'static, ()>>;
 
 impl Batches {
     /// Gives all of them up.
@@ -165,7 +165,6 @@ impl Local {
     async fn conduct_once(self: &Arc<Self>, live: &LiveBatch) -> Result<(), RepositoryError> {
         let mut page: VecDeque<QueuedRun> = VecDeque::new();
         let mut going = Members::new();
-        let mut ids: Vec<ExecutionId> = Vec::new();
         let (mut last, mut exhausted) = (None, false);
         loop {
             let cancelled = live.cancel.is_cancelled();
@@ -178,38 +177,38 @@ impl Local {
                 let Some(mut member) = page.pop_front() else { break };
                 last = member.batch_row;
                 member.cancel_requested |= cancelled;
-                ids.push(member.execution.id);
-                going.push(self.start_member(live.session, member));
+                going.push(self.start_member(live, member));
             }
             if going.is_empty() {
                 return Ok(());
             }
             // Both are cancel-safe: an end that was not taken is given again.
             tokio::select! {
-                ended = going.next() => ids.retain(|id| Some(*id) != ended),
-                () = live.cancel.cancelled(), if !cancelled => {
-                    for id in &ids {
-                        self.cancel_live(*id).await;
-                    }
-                }
+                _ended = going.next() => {}
+                () = live.cancel.cancelled(), if !cancelled => {}
             }
         }
     }
 
     /// Puts a run of a batch on its way; done when it is over.
-    fn start_member(self: &Arc<Self>, session: SessionId, member: QueuedRun) -> BoxFuture<'static, ExecutionId> {
-        let local = Arc::clone(self);
+    fn start_member(self: &Arc<Self>, live: &LiveBatch, member: QueuedRun) -> BoxFuture<'static, ()> {
+        let (local, session, cancel) = (Arc::clone(self), live.session, live.cancel.clone());
         let id = member.execution.id;
         let going = self.tasks.spawn(async move {
-            if let Some(run) = recovery::resume(&local, session, member).await {
-                run.wait_until(|progress| progress.over).await;
+            let Some(run) = recovery::resume(&local, session, member).await else { return };
+            let over = run.wait_until(|progress| progress.over);
+            // Both are cancel-safe: they only wait.
+            tokio::select! {
+                () = over => return,
+                () = cancel.cancelled() => {}
             }
+            local.cancel_live(id).await;
+            run.wait_until(|progress| progress.over).await;
         });
         Box::pin(async move {
             if let Err(error) = going.await {
                 tracing::error!(execution.id = %id, %error, "a run of a batch cannot be started");
             }
-            id
         })
     }
 

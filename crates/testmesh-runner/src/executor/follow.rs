@@ -17,7 +17,7 @@ struct Follower {
     id: ExecutionId,
     store: Store,
     live: Option<(Arc<LiveRun>, Watcher)>,
-    /// Where other processes' runs are followed; none where there are no others.
+    /// Where runs are followed that this process does not have; none for one that is over.
     foreign: Option<Arc<Foreign>>,
     watch: Option<ForeignWatch>,
     stopped: CancellationToken,

@@ -1,4 +1,5 @@
-//! Follows runs that another process has, by what it stores of them: one query for all of them, while somebody watches.
+//! Follows runs that this process does not have, by what is stored of them: one query for all of them, while somebody
+//! watches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const EVERY: Duration = Duration::from_millis(75);
 /// How often it is asked after it gave no answer.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Runs of other processes that somebody here watches.
+/// Runs that somebody here watches and this process does not have.
 #[derive(Default)]
 pub(crate) struct Foreign {
     watched: Mutex<HashMap<ExecutionId, Watched>>,
@@ -84,7 +85,7 @@ impl Foreign {
                 }
                 Err(error) => {
                     if pause == EVERY {
-                        tracing::warn!(error = %chain(&error), "runs of other processes cannot be followed");
+                        tracing::warn!(error = %chain(&error), "runs that this process does not have cannot be followed");
                     }
                     AFTER_ERROR
                 }

@@ -121,7 +121,7 @@ pub async fn start(parts: ExecutorParts, config: ExecutorConfig) -> Result<Execu
         session,
         inboxes: (0..writers).map(|_| Arc::default()).collect(),
         relay: parts.stream.clone().map(Relay::new),
-        foreign: shared.then(Arc::default),
+        foreign: Arc::default(),
         batches: Batches::default(),
         doubt: AtomicBool::new(false),
         live: Mutex::default(),
@@ -207,8 +207,8 @@ pub(crate) struct Local {
     pub(super) inboxes: Vec<Arc<Inbox>>,
     /// Where what became of jobs is told.
     pub(crate) relay: Option<Arc<Relay>>,
-    /// Where other processes' runs are followed, when there can be others.
-    pub(super) foreign: Option<Arc<Foreign>>,
+    /// Where runs are followed that this process does not have: another's, or those of a batch whose turn has not come.
+    pub(super) foreign: Arc<Foreign>,
     pub(super) batches: Batches,
     /// The database may know of runs of this session that this process does not know of.
     pub(super) doubt: AtomicBool,
@@ -238,6 +238,10 @@ impl Executor for Arc<Local> {
         {
             if owner.request_hash != key.request_hash {
                 return Err(SubmitError::IdempotencyMismatch);
+            }
+            if self.live_run(owner.execution_id).is_none() && self.summary(owner.execution_id).await?.is_none() {
+                // It gave a batch.
+                return Err(SubmitError::DataDriven);
             }
             return self.accepted_before(owner.execution_id).await;
         }
@@ -304,7 +308,7 @@ impl Executor for Arc<Local> {
         after: u64,
     ) -> Result<Option<BoxStream<'static, RunEvent>>, RepositoryError> {
         let live = self.live_run(id);
-        let mut foreign = self.foreign.clone();
+        let mut foreign = Some(Arc::clone(&self.foreign));
         if live.is_none() {
             let Some(summary) = self.summary(id).await? else { return Ok(None) };
             if summary.status.is_final() {
@@ -326,13 +330,12 @@ impl Local {
         self.store.find_summary(id).await.map_err(read)
     }
 
-    /// Waits until a run of another process is final, if it is one.
+    /// Waits until a run that this process does not have is final.
     async fn wait_elsewhere(&self, id: ExecutionId, deadline: tokio::time::Instant) -> Result<(), RepositoryError> {
-        let Some(foreign) = &self.foreign else { return Ok(()) };
         if self.summary(id).await?.is_none_or(|execution| execution.status.is_final()) {
             return Ok(());
         }
-        let mut watch = foreign.watch(id);
+        let mut watch = self.foreign.watch(id);
         // All are cancel-safe: they only wait.
         tokio::select! {
             _ = watch.reached(|progress| progress.over) => {}
@@ -358,9 +361,9 @@ impl Local {
         tasks.spawn(Arc::clone(self).tell_running());
         tasks.spawn(Arc::clone(self).reap());
         tasks.spawn(Arc::clone(self).forget_keys());
-        if let Some(foreign) = &self.foreign {
+        tasks.spawn(Arc::clone(&self.foreign).poll(self.store.clone(), self.stopped.clone()));
+        if self.store.is_shared() {
             tasks.spawn(Arc::clone(self).poll_cancelled());
-            tasks.spawn(Arc::clone(foreign).poll(self.store.clone(), self.stopped.clone()));
         }
         if let Some(stream) = stream {
             tasks.spawn(intake(Arc::clone(self), stream));

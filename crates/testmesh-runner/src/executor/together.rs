@@ -191,7 +191,7 @@ impl Local {
         key: Option<Idempotency>,
     ) -> Result<(Accepted, Batch), SubmitError> {
         let session = self.session.current().ok_or_else(no_session)?;
-        let first = members.runs.first().map(|member| member.execution.id);
+        let first = members.runs.iter().map(|member| member.execution.id).min();
         batch.total = u32::try_from(members.runs.len()).unwrap_or(u32::MAX);
         batch.counts.queued = batch.total;
         // Keys are kept with the id of what they gave, be it a run or a batch.
@@ -331,7 +331,13 @@ impl Members {
         Ok(())
     }
 
-    fn rows(self, batch: &Batch, session: SessionId) -> Vec<InsertRow> {
+    /// As rows whose order by time and id is that of the runs.
+    fn rows(mut self, batch: &Batch, session: SessionId) -> Vec<InsertRow> {
+        let mut ids: Vec<_> = self.runs.iter().map(|member| member.execution.id).collect();
+        ids.sort_unstable();
+        for (member, id) in self.runs.iter_mut().zip(ids) {
+            (member.execution.id, member.execution.queued_at) = (id, batch.created_at);
+        }
         let row = |(place, member): (u32, Member)| {
             let execution = Execution { batch_id: Some(batch.id), ..member.execution };
             let mut row =

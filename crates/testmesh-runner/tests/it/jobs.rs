@@ -68,6 +68,7 @@ on_both! {
     each_attempt_runs_once_however_often_it_is_published,
     job_that_cannot_run_ends_with_the_reason,
     next_attempt_of_a_job_is_a_run_of_its_own,
+    job_of_a_data_driven_flow_is_reported_as_one,
 }
 
 fn stream() -> Arc<dyn Stream> {
@@ -191,6 +192,21 @@ async fn next_attempt_of_a_job_is_a_run_of_its_own(runners: Runners) {
     assert_ne!(ids[0], ids[1]);
     let execution = runners.servers[0].executions.find(ids[1]).await.unwrap().unwrap();
     assert_eq!((execution.attempt, execution.trigger), (2, Trigger::Manual));
+}
+
+async fn job_of_a_data_driven_flow_is_reported_as_one(runners: Runners) {
+    let flow = runners.flow("rows", &FAILS.replace("name: fails", "name: rows\ndata: [{x: 1}, {x: 2}]")).await;
+    let job = job(flow);
+    runners.publish(&[job.clone(), job.clone()]).await;
+    let ended = runners.ended(&[job.clone()]).await;
+    runners.publish(&[job.clone()]).await;
+    let again = runners.ended(&[job.clone()]).await;
+    let (first, again) = (&ended[&(job.job_id, 1)][0], &again[&(job.job_id, 1)][0]);
+    assert_eq!((outcome(first), outcome(again)), (Outcome::Failed, Outcome::Failed));
+    assert_eq!(first.execution_id, again.execution_id);
+    let member = runners.servers[0].executions.find(first.execution_id).await.unwrap().unwrap();
+    let batch = runners.servers[0].executions.batch(member.batch_id.unwrap()).await.unwrap().unwrap();
+    assert_eq!((batch.total, batch.counts.failed, batch.job_id), (2, 2, Some(job.job_id.as_uuid())));
 }
 
 /// A stream that takes no reports for a while, as when its server is away.

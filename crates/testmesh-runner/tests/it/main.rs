@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose own servers fail should fail, and say where")]
 
+mod batches;
 mod cluster;
 mod corpus;
 mod diagnostics;

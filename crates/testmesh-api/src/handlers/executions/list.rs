@@ -10,7 +10,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error as WordError, StrDeserializer};
 use testmesh_runner::record::{Execution, ExecutionStatus, Trigger};
 use testmesh_runner::repository::ExecutionFilter;
-use testmesh_shared::ids::FlowId;
+use testmesh_shared::ids::{BatchId, FlowId};
 use testmesh_shared::page::PageRequest;
 use utoipa::IntoParams;
 
@@ -24,6 +24,9 @@ use crate::problem::Problem;
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "declares the parameters that `Request` reads, for the OpenAPI document")]
 pub(crate) struct Params {
+    /// Of this batch.
+    #[param(nullable = false)]
+    batch_id: Option<BatchId>,
     /// Of this flow.
     #[param(nullable = false)]
     flow_id: Option<FlowId>,
@@ -59,6 +62,7 @@ impl FromQuery for Request {
         )?;
         let trigger = pairs.parsed::<Wire<Trigger>>("trigger", "`api`, `schedule`, `manual` or `cli`")?;
         let filter = ExecutionFilter {
+            batch_id: pairs.uuid("batch_id")?.map(BatchId::from),
             flow_id: pairs.uuid("flow_id")?.map(FlowId::from),
             status: status.map(|Wire(status)| status),
             trigger: trigger.map(|Wire(trigger)| trigger),

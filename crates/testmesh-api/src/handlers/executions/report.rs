@@ -47,7 +47,7 @@ pub(crate) enum Format {
 
 /// The report that is asked for.
 #[derive(Debug)]
-pub(crate) struct Request(ReportFormat);
+pub(crate) struct Request(pub(crate) ReportFormat);
 
 impl FromQuery for Request {
     fn from_query(pairs: &Pairs<'_>) -> Result<Self, Problem> {
@@ -78,7 +78,11 @@ pub(crate) async fn report(
     Query(Request(format)): Query<Request>,
 ) -> Result<Response, Problem> {
     let execution = app.executions.find(id).await?.ok_or_else(|| not_found(id))?;
-    let entries = [ReportEntry { file: None, execution }];
+    render(format, vec![ReportEntry { file: None, execution }]).await
+}
+
+/// The answer with a report of `entries`.
+pub(crate) async fn render(format: ReportFormat, entries: Vec<ReportEntry>) -> Result<Response, Problem> {
     // Rendering a long run takes long enough to keep other requests waiting.
     let text = tokio::task::spawn_blocking(move || report::render(format, &entries)).await?;
     let headers = [

@@ -5,11 +5,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use indexmap::IndexMap;
 use serde::Deserialize;
-use testmesh_runner::executor::Definition;
+use testmesh_runner::executor::{Definition, SubmitError};
 use testmesh_runner::record::Execution;
 use utoipa::ToSchema;
 
-use super::submit::{self, RunOptions, RunTrigger, Wait, WaitParams};
+use super::submit::{self, RunOptions, RunTrigger, Submitted, Wait, WaitParams};
 use crate::extract::body::Body;
 use crate::extract::query::Query;
 use crate::handlers::Cx;
@@ -96,7 +96,10 @@ pub(crate) async fn run(
     };
     let idempotency = submit::idempotency(&headers, "run", &body)?;
     let run = submit::new_run(&app, Definition::Inline { yaml: request.yaml }, options, (idempotency, &headers))?;
-    submit::submit(&app, run, wait).await
+    match submit::submit(&app, run, wait).await? {
+        Submitted::Answer(response) => Ok(response),
+        Submitted::DataDriven => Err(SubmitError::DataDriven.into()),
+    }
 }
 
 impl RunDefinition {

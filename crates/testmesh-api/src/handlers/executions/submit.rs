@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use testmesh_runner::executor::{Definition, Idempotency, NewRun};
-use testmesh_runner::record::Trigger;
-use testmesh_shared::ids::ExecutionId;
+use testmesh_runner::executor::{BatchSource, Definition, Idempotency, NewBatch, NewRun, SubmitError};
+use testmesh_runner::record::{Execution, Trigger};
+use testmesh_shared::ids::{BatchId, ExecutionId};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::extract::body::Body;
@@ -21,8 +21,13 @@ use crate::handlers::located;
 use crate::problem::Problem;
 use crate::state::App;
 
+/// Runs of a batch at a time, when the caller does not say.
+pub(crate) const PARALLELISM: u32 = 8;
+/// Runs of a batch at a time at most.
+const PARALLELISM_AT_MOST: u32 = 256;
+
 /// How to run a flow.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunOptions {
     pub(crate) variables: IndexMap<String, serde_json::Value>,
     pub(crate) environment: Option<String>,
@@ -97,11 +102,7 @@ pub(crate) fn new_run(
     options: RunOptions,
     (idempotency, headers): (Option<Idempotency>, &HeaderMap),
 ) -> Result<NewRun, Problem> {
-    options.variables.keys().try_for_each(|name| check_word("variables", name))?;
-    options.env_file.keys().try_for_each(|name| check_word("env_file", name))?;
-    if let Some(name) = &options.environment {
-        check_word("environment", name)?;
-    }
+    check(&options)?;
     Ok(NewRun {
         id: ExecutionId::generate(&*app.clock),
         definition,
@@ -112,21 +113,30 @@ pub(crate) fn new_run(
         strict: options.strict,
         dry_run: options.dry_run,
         data_row: options.data_row,
-        trigger: match options.trigger {
-            RunTrigger::Api => Trigger::Api,
-            RunTrigger::Cli => Trigger::Cli,
-        },
+        trigger: options.trigger.into(),
         idempotency,
         trace_id: header::trace_id(headers),
     })
 }
 
+/// What became of a request to run one flow once.
+pub(crate) enum Submitted {
+    /// It runs, or ran.
+    Answer(Response),
+    /// The flow has `data`: it runs once for each row.
+    DataDriven,
+}
+
 /// Hands the run over and waits as long as the caller wants.
-pub(crate) async fn submit(app: &App, run: NewRun, Wait(wait): Wait) -> Result<Response, Problem> {
-    if wait.is_some_and(|wait| wait > app.limits.wait) {
-        return Err(Problem::invalid(format!("`wait` must be at most {} s", app.limits.wait.as_secs())));
+pub(crate) async fn submit(app: &App, run: NewRun, wait: Wait) -> Result<Submitted, Problem> {
+    let wait = wait.checked(app)?;
+    match app.executor.submit(run).await {
+        Err(SubmitError::DataDriven) => Ok(Submitted::DataDriven),
+        accepted => answer(app, accepted?, wait).await.map(Submitted::Answer),
     }
-    let accepted = app.executor.submit(run).await?;
+}
+
+async fn answer(app: &App, accepted: Execution, wait: Option<Duration>) -> Result<Response, Problem> {
     let path = format!("/api/v1/executions/{}", accepted.id);
     let Some(wait) = wait else {
         return Ok(located((StatusCode::ACCEPTED, Json(accepted)).into_response(), &path));
@@ -136,6 +146,75 @@ pub(crate) async fn submit(app: &App, run: NewRun, Wait(wait): Wait) -> Result<R
     }
     let so_far = app.executions.find(accepted.id).await?.unwrap_or(accepted);
     Ok(located((StatusCode::ACCEPTED, Json(so_far)).into_response(), &path))
+}
+
+/// A batch with an id of its own, its options checked.
+pub(crate) fn new_batch(
+    app: &App,
+    source: BatchSource,
+    options: RunOptions,
+    (parallelism, idempotency): (Option<u32>, Option<Idempotency>),
+) -> Result<NewBatch, Problem> {
+    check(&options)?;
+    let parallelism = parallelism.unwrap_or(PARALLELISM);
+    if !(1..=PARALLELISM_AT_MOST).contains(&parallelism) {
+        return Err(Problem::invalid(format!("`parallelism` must be a whole number from 1 to {PARALLELISM_AT_MOST}")));
+    }
+    Ok(NewBatch {
+        id: BatchId::generate(&*app.clock),
+        source,
+        parallelism,
+        variables: options.variables,
+        environment: options.environment,
+        env_file: options.env_file,
+        seed: options.seed,
+        strict: options.strict,
+        dry_run: options.dry_run,
+        trigger: options.trigger.into(),
+        idempotency,
+    })
+}
+
+/// Hands a batch over and waits as long as the caller wants.
+pub(crate) async fn submit_batch(app: &App, batch: NewBatch, wait: Wait) -> Result<Response, Problem> {
+    let wait = wait.checked(app)?;
+    let accepted = app.executor.submit_batch(batch).await?;
+    let path = format!("/api/v1/batches/{}", accepted.id);
+    let Some(wait) = wait else {
+        return Ok(located((StatusCode::ACCEPTED, Json(accepted)).into_response(), &path));
+    };
+    if let Some(finished) = app.executor.wait_batch(accepted.id, wait).await? {
+        return Ok(located((StatusCode::OK, Json(finished)).into_response(), &path));
+    }
+    let so_far = app.executions.batch(accepted.id).await?.unwrap_or(accepted);
+    Ok(located((StatusCode::ACCEPTED, Json(so_far)).into_response(), &path))
+}
+
+fn check(options: &RunOptions) -> Result<(), Problem> {
+    options.variables.keys().try_for_each(|name| check_word("variables", name))?;
+    options.env_file.keys().try_for_each(|name| check_word("env_file", name))?;
+    match &options.environment {
+        Some(name) => check_word("environment", name),
+        None => Ok(()),
+    }
+}
+
+impl Wait {
+    fn checked(self, app: &App) -> Result<Option<Duration>, Problem> {
+        if self.0.is_some_and(|wait| wait > app.limits.wait) {
+            return Err(Problem::invalid(format!("`wait` must be at most {} s", app.limits.wait.as_secs())));
+        }
+        Ok(self.0)
+    }
+}
+
+impl From<RunTrigger> for Trigger {
+    fn from(trigger: RunTrigger) -> Self {
+        match trigger {
+            RunTrigger::Api => Trigger::Api,
+            RunTrigger::Cli => Trigger::Cli,
+        }
+    }
 }
 
 #[cfg(test)]

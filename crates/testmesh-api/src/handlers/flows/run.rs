@@ -4,9 +4,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use indexmap::IndexMap;
-use serde::Deserialize;
-use testmesh_runner::executor::Definition;
-use testmesh_runner::record::Execution;
+use serde::{Deserialize, Serialize};
+use testmesh_runner::executor::{BatchSource, Definition};
+use testmesh_runner::record::{Batch, Execution};
 use testmesh_shared::ids::FlowId;
 use utoipa::ToSchema;
 
@@ -14,7 +14,7 @@ use crate::extract::body::Body;
 use crate::extract::path::Path;
 use crate::extract::query::Query;
 use crate::handlers::Cx;
-use crate::handlers::executions::submit::{self, RunOptions, RunTrigger, Wait, WaitParams};
+use crate::handlers::executions::submit::{self, RunOptions, RunTrigger, Submitted, Wait, WaitParams};
 use crate::problem::Problem;
 
 /// How to run a stored flow.
@@ -32,6 +32,9 @@ pub(crate) struct RunFlow {
     /// Checks everything and runs no action.
     #[serde(default)]
     dry_run: bool,
+    /// How many rows of the flow's `data` run at a time.
+    #[schema(minimum = 1, maximum = 256, default = 8)]
+    parallelism: Option<u32>,
     /// Says that `variables` hold one row of the flow's `data`: a data-driven flow runs once for each row.
     #[serde(default)]
     data_row: bool,
@@ -48,9 +51,20 @@ pub(crate) struct RunFlow {
     trigger: RunTrigger,
 }
 
-/// Runs a stored flow.
+/// What a flow became: an execution, or, when it has `data`, a batch of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "names both bodies for the OpenAPI document")]
+pub(crate) enum Started {
+    /// One run.
+    Execution(Box<Execution>),
+    /// One run for each row.
+    Batch(Box<Batch>),
+}
+
+/// Runs a stored flow; one with `data` once for each of its rows, as a batch.
 ///
-/// Answers at once with the queued execution, or, with `wait`, with the finished one.
+/// Answers at once with the queued execution or batch, or, with `wait`, with the finished one. `Location` says which.
 #[utoipa::path(
     post, path = "/api/v1/flows/{id}/executions", operation_id = "run_flow", tag = "executions",
     params(
@@ -62,11 +76,11 @@ pub(crate) struct RunFlow {
     ),
     request_body(content = Option<RunFlow>, description = "How to run it; may be left out."),
     responses(
-        (status = 200, description = "The finished execution.", body = Execution, headers(
-            ("location" = String, description = "Path of the execution."),
+        (status = 200, description = "The finished execution or batch.", body = Started, headers(
+            ("location" = String, description = "Path of the execution or batch."),
         )),
-        (status = 202, description = "The execution was accepted and is not finished.", body = Execution, headers(
-            ("location" = String, description = "Path of the execution."),
+        (status = 202, description = "It was accepted and is not finished.", body = Started, headers(
+            ("location" = String, description = "Path of the execution or batch."),
         )),
     ),
     extensions(("x-errors" = json!([
@@ -97,6 +111,13 @@ pub(crate) async fn run(
     };
     let idempotency = submit::idempotency(&headers, &format!("run {id}"), &body)?;
     let definition = Definition::Stored { flow_id: id, version: request.version };
-    let run = submit::new_run(&app, definition, options, (idempotency, &headers))?;
-    submit::submit(&app, run, wait).await
+    let run = submit::new_run(&app, definition.clone(), options.clone(), (idempotency.clone(), &headers))?;
+    match submit::submit(&app, run, wait).await? {
+        Submitted::Answer(response) => Ok(response),
+        Submitted::DataDriven => {
+            let how = (request.parallelism, idempotency);
+            let batch = submit::new_batch(&app, BatchSource::Flow(definition), options, how)?;
+            submit::submit_batch(&app, batch, wait).await
+        }
+    }
 }

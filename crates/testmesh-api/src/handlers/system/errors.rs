@@ -29,6 +29,8 @@ pages! {
     EnvironmentNotFound => "environment_not_found",
     ExecutionNotFound => "execution_not_found",
     StepNotFound => "step_not_found",
+    BatchNotFound => "batch_not_found",
+    SuiteNotFound => "suite_not_found",
     ScheduleNotFound => "schedule_not_found",
     JobNotFound => "job_not_found",
     JobNotDead => "job_not_dead",

@@ -1,0 +1,3 @@
+//! Suites: flows that name the same one.
+
+pub(crate) mod run;
