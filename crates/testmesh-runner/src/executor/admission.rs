@@ -80,7 +80,8 @@ impl Sources {
             trace_id: run.trace_id,
         };
         let environment = self.environment(execution.environment.as_deref()).await?;
-        self.build(execution, text.yaml, environment, options, run.idempotency).await
+        let plan = self.build(execution, text.yaml, environment, options).await?;
+        Ok(Plan { key: run.idempotency, ..plan })
     }
 
     /// Plans a run whose text and environment are known.
@@ -91,7 +92,7 @@ impl Sources {
         environment: Variables,
         options: Options,
     ) -> Result<Plan, SubmitError> {
-        self.build(execution, text, environment, options, None).await
+        self.build(execution, text, environment, options).await
     }
 
     /// The flow of a text, to be run with these values.
@@ -117,7 +118,7 @@ impl Sources {
             None => Options::default(),
         };
         let environment = self.environment(execution.environment.as_deref()).await?;
-        self.build(execution, Arc::from(definition), environment, options, None).await
+        self.build(execution, Arc::from(definition), environment, options).await
     }
 
     async fn build(
@@ -126,7 +127,6 @@ impl Sources {
         yaml: Arc<str>,
         environment: Variables,
         options: Options,
-        key: Option<Idempotency>,
     ) -> Result<Plan, SubmitError> {
         let stored_options =
             serde_json::to_string(&options).map_err(|error| SubmitError::Invalid(format!("options: {error}")))?;
@@ -157,7 +157,7 @@ impl Sources {
             first_seq: 2,
             trigger: execution.trigger,
         };
-        Ok(Plan { execution, definition: yaml, request, options: stored_options, key })
+        Ok(Plan { execution, definition: yaml, request, options: stored_options, key: None })
     }
 
     pub(crate) async fn text(&self, definition: Definition) -> Result<Text, SubmitError> {

@@ -27,20 +27,33 @@ struct Follower {
     ended: bool,
 }
 
-/// The events of `id` after `after`. With `live` or `foreign`, those to come too. Ends after `execution.finished`, or when the
-/// process stops, or when the database fails: whoever reads can come back with the last `seq` it has.
+/// Where a run that is followed is.
+pub(crate) enum Whereabouts {
+    /// In this process, and perhaps elsewhere later.
+    Here(Arc<LiveRun>, Arc<Foreign>),
+    /// In another process, or nowhere yet.
+    Elsewhere(Arc<Foreign>),
+    /// It is over.
+    Over,
+}
+
+/// The events of `id` after `after`, those to come too. Ends after `execution.finished`, or when the process stops, or
+/// when the database fails: whoever reads can come back with the last `seq` it has.
 pub(crate) fn follow(
     store: Store,
     id: ExecutionId,
-    live: Option<Arc<LiveRun>>,
-    foreign: Option<Arc<Foreign>>,
+    whereabouts: Whereabouts,
     after: u64,
     stopped: CancellationToken,
 ) -> BoxStream<'static, RunEvent> {
-    let live = live.map(|run| {
-        let watcher = run.watch();
-        (run, watcher)
-    });
+    let (live, foreign) = match whereabouts {
+        Whereabouts::Here(run, foreign) => {
+            let watcher = run.watch();
+            (Some((run, watcher)), Some(foreign))
+        }
+        Whereabouts::Elsewhere(foreign) => (None, Some(foreign)),
+        Whereabouts::Over => (None, None),
+    };
     let follower =
         Follower { id, store, live, foreign, watch: None, stopped, last: after, ready: VecDeque::new(), ended: false };
     stream::unfold(follower, async |mut follower| {

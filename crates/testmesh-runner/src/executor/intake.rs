@@ -219,7 +219,7 @@ async fn launch(local: &Arc<Local>, run: &RunFlow, found: &Found) -> Option<Answ
         .plan_known(execution.clone(), Arc::clone(&text.yaml), environment.clone(), Options::default())
         .await;
     match planned {
-        Err(SubmitError::DataDriven) => local.launch_batch(execution, Arc::clone(&text.yaml), environment),
+        Err(SubmitError::DataDriven) => Some(local.launch_batch(execution, Arc::clone(&text.yaml), environment)),
         Ok(plan) => local.launch(plan, true).unwrap_or_else(|error| {
             tracing::debug!(error = %chain(&error), "a job is not taken now");
             None
@@ -270,7 +270,7 @@ impl Pace {
     fn ahead(&mut self, ended: u64) -> usize {
         let passed = self.since.elapsed();
         if passed >= AHEAD_FOR / 4 {
-            let per_window = (ended - self.ended) as u128 * AHEAD_FOR.as_micros() / passed.as_micros().max(1);
+            let per_window = u128::from(ended - self.ended) * AHEAD_FOR.as_micros() / passed.as_micros().max(1);
             self.ahead = usize::try_from(per_window).unwrap_or(AHEAD).min(AHEAD);
             (self.since, self.ended) = (Instant::now(), ended);
         }

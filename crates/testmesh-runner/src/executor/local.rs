@@ -27,7 +27,7 @@ use crate::event::RunEvent;
 use crate::executor::admission::Sources;
 use crate::executor::batches::Batches;
 use crate::executor::flows::Flows;
-use crate::executor::follow::follow;
+use crate::executor::follow::{Whereabouts, follow};
 use crate::executor::foreign::Foreign;
 use crate::executor::intake::intake;
 use crate::executor::live::LiveRun;
@@ -307,15 +307,16 @@ impl Executor for Arc<Local> {
         id: ExecutionId,
         after: u64,
     ) -> Result<Option<BoxStream<'static, RunEvent>>, RepositoryError> {
-        let live = self.live_run(id);
-        let mut foreign = Some(Arc::clone(&self.foreign));
-        if live.is_none() {
-            let Some(summary) = self.summary(id).await? else { return Ok(None) };
-            if summary.status.is_final() {
-                foreign = None;
-            }
-        }
-        Ok(Some(follow(self.store.clone(), id, live, foreign, after, self.stopped.clone())))
+        let foreign = Arc::clone(&self.foreign);
+        let whereabouts = match self.live_run(id) {
+            Some(run) => Whereabouts::Here(run, foreign),
+            None => match self.summary(id).await? {
+                None => return Ok(None),
+                Some(execution) if execution.status.is_final() => Whereabouts::Over,
+                Some(_) => Whereabouts::Elsewhere(foreign),
+            },
+        };
+        Ok(Some(follow(self.store.clone(), id, whereabouts, after, self.stopped.clone())))
     }
 }
 

@@ -108,9 +108,10 @@ fn closing(
     let going: Vec<u32> =
         execution.steps.iter().flatten().filter(|step| is_going(step.status)).map(|step| step.ordinal).collect();
     let since = execution.started_at.unwrap_or(time);
-    let (status, code, message) = match cancelled {
-        true => (ExecutionStatus::Cancelled, ErrorCode::Cancelled, "cancelled, and the runner that had it is gone"),
-        false => (ExecutionStatus::Error, ErrorCode::Lost, "the server stopped while the run was going"),
+    let (status, code, message) = if cancelled {
+        (ExecutionStatus::Cancelled, ErrorCode::Cancelled, "cancelled, and the runner that had it is gone")
+    } else {
+        (ExecutionStatus::Error, ErrorCode::Lost, "the server stopped while the run was going")
     };
     let event = RunEvent {
         seq: last + 1,

@@ -233,9 +233,10 @@ impl Local {
 
     async fn wait_until_stored(&self, run: &Arc<LiveRun>) {
         run.wait_until(|progress| progress.over).await;
-        match run.progress().abandoned {
-            true => self.forget(run.id),
-            false => self.remember(run),
+        if run.progress().abandoned {
+            self.forget(run.id);
+        } else {
+            self.remember(run);
         }
     }
 

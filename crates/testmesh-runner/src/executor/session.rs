@@ -81,7 +81,7 @@ impl Session {
         let now = store.now().await?;
         self.clock.set(now, asked);
         let id = SessionId::generate(&self.clock);
-        store.open_session(id, &self.name, self.slots, now, self.lease).await?;
+        store.open_session(id, &self.name, self.slots, (now, self.lease)).await?;
         let valid_until = store.is_shared().then(|| started + self.trust());
         *self.state.lock() = State { id, valid_until };
         Ok(())

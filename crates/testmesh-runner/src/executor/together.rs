@@ -117,7 +117,7 @@ impl Local {
         execution: Execution,
         text: Arc<str>,
         environment: Variables,
-    ) -> Option<Answer> {
+    ) -> Answer {
         let (told, answer) = oneshot::channel();
         let local = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -135,7 +135,7 @@ impl Local {
             };
             let _gone = told.send(accepted);
         });
-        Some(answer)
+        answer
     }
 
     async fn accept_job(
@@ -274,15 +274,14 @@ impl Local {
     /// Adds a flow once, or once for each row of its data.
     async fn add_flow(&self, members: &mut Members, shared: &Shared, text: Text) -> Result<(), SubmitError> {
         let flow = self.sources.compile(&text.yaml, &shared.variables, &shared.environment, &shared.options)?;
-        let rows = match &flow.data {
-            None => None,
-            Some(_) => {
-                let (flow, files) = (Arc::clone(&flow), self.sources.files.clone());
-                // Reads a file, perhaps.
-                let rows = tokio::task::spawn_blocking(move || flow.data_rows(&files)).await;
-                let rows = rows.map_err(|error| SubmitError::Invalid(format!("data: {error}")))?;
-                rows.map_err(|error| SubmitError::Invalid(format!("data: {error}")))?
-            }
+        let rows = if flow.data.is_some() {
+            let (flow, files) = (Arc::clone(&flow), self.sources.files.clone());
+            // Reads a file, perhaps.
+            let rows = tokio::task::spawn_blocking(move || flow.data_rows(&files)).await;
+            let rows = rows.map_err(|error| SubmitError::Invalid(format!("data: {error}")))?;
+            rows.map_err(|error| SubmitError::Invalid(format!("data: {error}")))?
+        } else {
+            None
         };
         let options = Options { data_row: rows.is_some(), ..shared.options.clone() };
         let rows = rows.unwrap_or_else(|| vec![crate::flow::Row::new()]);

@@ -103,16 +103,19 @@ impl BatchCounts {
 
 #[cfg(test)]
 mod tests {
+    use ExecutionStatus::{Cancelled, Error, Failed, Passed, Queued, Running};
+
     use super::*;
 
     #[test]
     fn one_failure_outweighs_everything_and_one_pass_nothing() {
         let check = |members: &[ExecutionStatus], over: bool, expect: ExecutionStatus| {
             let mut counts = BatchCounts::default();
-            members.iter().for_each(|status| counts.add(*status, 1));
+            for status in members {
+                counts.add(*status, 1);
+            }
             assert_eq!(counts.status(over), expect, "{members:?}");
         };
-        use ExecutionStatus::{Cancelled, Error, Failed, Passed, Queued, Running};
         check(&[Passed, Passed], true, Passed);
         check(&[Passed, Cancelled], true, Cancelled);
         check(&[Passed, Error, Cancelled], true, Error);

@@ -55,8 +55,7 @@ impl Store {
         id: SessionId,
         name: &str,
         slots: usize,
-        now: DateTime<Utc>,
-        lease: Duration,
+        (now, lease): (DateTime<Utc>, Duration),
     ) -> Result<(), RepositoryError> {
         let until =
             if self.is_shared() { now + lease } else { DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(2_900_000) };

@@ -444,9 +444,9 @@ async fn runs_of_dead_sessions_are_taken_once_and_live_ones_are_left(store: Stor
         insert(&store, execution).await;
     }
     start(&store, running.id).await;
-    store.open_session(session(), "first", 4, time(0), lease).await.unwrap();
+    store.open_session(session(), "first", 4, (time(0), lease)).await.unwrap();
     let heir = SessionId::generate(&SystemClock);
-    store.open_session(heir, "second", 4, time(0), lease).await.unwrap();
+    store.open_session(heir, "second", 4, (time(0), lease)).await.unwrap();
     assert!(store.take_running(heir, time(14), 10).await.unwrap().is_empty());
     assert!(store.take_queued(heir, time(14), 10).await.unwrap().is_empty());
     if store.is_shared() {
@@ -523,7 +523,7 @@ async fn cancelled_run_does_not_start(store: Store) {
 async fn drained_session_gives_its_waiting_runs_away(store: Store) {
     let (waiting, running, ahead) = (queued(0), queued(1), queued(2));
     let lease = std::time::Duration::from_secs(15);
-    store.open_session(session(), "first", 4, time(0), lease).await.unwrap();
+    store.open_session(session(), "first", 4, (time(0), lease)).await.unwrap();
     for execution in [&waiting, &running, &ahead] {
         insert(&store, execution).await;
     }

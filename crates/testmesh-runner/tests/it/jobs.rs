@@ -1,6 +1,7 @@
 //! Jobs: every attempt runs once and is told of until somebody has heard it, on both engines.
 
 use std::collections::{HashMap, HashSet};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -198,9 +199,9 @@ async fn job_of_a_data_driven_flow_is_reported_as_one(runners: Runners) {
     let flow = runners.flow("rows", &FAILS.replace("name: fails", "name: rows\ndata: [{x: 1}, {x: 2}]")).await;
     let job = job(flow);
     runners.publish(&[job.clone(), job.clone()]).await;
-    let ended = runners.ended(&[job.clone()]).await;
-    runners.publish(&[job.clone()]).await;
-    let again = runners.ended(&[job.clone()]).await;
+    let ended = runners.ended(slice::from_ref(&job)).await;
+    runners.publish(slice::from_ref(&job)).await;
+    let again = runners.ended(slice::from_ref(&job)).await;
     let (first, again) = (&ended[&(job.job_id, 1)][0], &again[&(job.job_id, 1)][0]);
     assert_eq!((outcome(first), outcome(again)), (Outcome::Failed, Outcome::Failed));
     assert_eq!(first.execution_id, again.execution_id);
