@@ -1,4 +1,5 @@
--- Whether there is something to take over or to publish, by the database's own time.
+-- Only on PostgreSQL: one process has a SQLite database, and settles what there is when it starts.
+-- Whether there is something to take over or to publish, by the time of the database itself.
 select exists (
            select 1
            from executions.executions e
