@@ -4,7 +4,9 @@ use std::path::Path;
 
 use reqwest::Method;
 use serde_json::json;
+use testmesh_shared::clock::SystemClock;
 use testmesh_shared::db::testing::postgres_database;
+use testmesh_shared::ids::new_uuid;
 use url::Url;
 
 use crate::server::{HELLO, Server, answer, binary, outcome};
@@ -27,7 +29,7 @@ fn as_user(url: &str, user: &str, password: &str) -> String {
 }
 
 fn unique(name: &str) -> String {
-    format!("{name}_{}", uuid::Uuid::new_v4().simple())
+    format!("{name}_{}", new_uuid(&SystemClock).simple())
 }
 
 #[tokio::test]
