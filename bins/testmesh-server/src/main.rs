@@ -3,6 +3,7 @@
 //! Exit codes: 0 stopped as asked, 1 something failed, 2 a setting is wrong.
 
 mod databases;
+mod health;
 mod server;
 mod settings;
 mod signals;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match &settings.command {
         Some(Command::Token { command: TokenCommand::Create { name, scope } }) => token::create(name, *scope),
         Some(Command::Migrate { database, admin_url }) => migrate(database, admin_url.as_deref()),
+        Some(Command::Health(settings)) => health::ask(settings),
         None => serve(&settings),
     };
     let (message, code) = match outcome {

@@ -11,6 +11,8 @@ use testmesh_api::Scope;
 
 pub(crate) use database::DatabaseSettings;
 
+use crate::health::HealthSettings;
+
 /// Stores flows (end-to-end tests written as YAML), runs them, and shows what happened.
 ///
 /// Without any setting it listens on http://127.0.0.1:5016, keeps everything in ./testmesh-data, and needs nothing else.
@@ -101,6 +103,8 @@ pub(crate) enum Command {
         #[arg(long, env = "TESTMESH_ADMIN_URL", value_name = "URL", hide_env_values = true)]
         admin_url: Option<String>,
     },
+    /// Asks a running server whether it is well: prints what it says, and ends with 0 when it is and 1 when it is not.
+    Health(HealthSettings),
 }
 
 /// What can be done with tokens.

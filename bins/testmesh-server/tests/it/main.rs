@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose own server fails should fail, and say where")]
 
+mod health;
 mod postgres;
 mod restart;
 mod server;

@@ -61,6 +61,11 @@ impl Server {
         Self { base: format!("http://{address}"), child, client: reqwest::Client::builder().build().unwrap() }
     }
 
+    /// Its address and port.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).timeout(Duration::from_mins(1))
     }
