@@ -25,10 +25,11 @@ use url::Url;
 
 use self::body::Body;
 use self::connect::Target;
+pub(crate) use self::connect::TaskExecutor;
 pub use self::error::{HttpError, HttpErrorKind};
 use self::pool::{Lease, Pool, Sender};
-use self::tls::TlsConfigs;
 pub use self::tls::{Identity, TlsOptions};
+pub(crate) use self::tls::{TlsConfigs, certificates};
 use crate::net::{Connector, Proxy};
 use crate::tasks::Tasks;
 

@@ -186,7 +186,7 @@ fn drive<T>(tasks: &Tasks, connection: impl Future<Output = hyper::Result<T>> + 
 
 /// Runs what HTTP/2 connections do beside their own task.
 #[derive(Clone)]
-struct TaskExecutor(Tasks);
+pub(crate) struct TaskExecutor(pub(crate) Tasks);
 
 impl<F> hyper::rt::Executor<F> for TaskExecutor
 where

@@ -22,8 +22,10 @@ use super::{ConnectionOptions, HttpVersion};
 pub struct TlsOptions {
     /// Whether the server's certificate is checked (default true).
     pub verify: bool,
-    /// Certificates in PEM that are trusted beside the system's own.
+    /// Certificates in PEM that are trusted as well.
     pub ca: Option<Bytes>,
+    /// Whether the system's own are trusted (default true).
+    pub system_roots: bool,
     /// What the server is shown when it asks.
     pub identity: Option<Identity>,
     /// The name that is sent and that the certificate must have, instead of the URL's host.
@@ -32,7 +34,7 @@ pub struct TlsOptions {
 
 impl Default for TlsOptions {
     fn default() -> Self {
-        Self { verify: true, ca: None, identity: None, server_name: None }
+        Self { verify: true, ca: None, system_roots: true, identity: None, server_name: None }
     }
 }
 
@@ -57,7 +59,7 @@ static ROOTS: OnceCell<Arc<RootCertStore>> = OnceCell::const_new();
 
 /// Configurations made so far; each keeps the sessions that its connections resume.
 #[derive(Default)]
-pub(super) struct TlsConfigs {
+pub(crate) struct TlsConfigs {
     made: Mutex<Vec<(TlsOptions, HttpVersion, Arc<ClientConfig>)>>,
 }
 
@@ -68,7 +70,7 @@ impl std::fmt::Debug for TlsConfigs {
 }
 
 impl TlsConfigs {
-    pub(super) async fn handshake(
+    pub(crate) async fn handshake(
         &self,
         tcp: TcpStream,
         host: &str,
@@ -99,18 +101,22 @@ impl TlsConfigs {
 }
 
 async fn trusted_roots(options: &TlsOptions) -> Result<Arc<RootCertStore>, HttpError> {
-    // Reading some 140 files takes milliseconds that the other runs should not wait for.
-    let system = ROOTS.get_or_init(|| async {
-        let loaded = tokio::task::spawn_blocking(load_roots).await;
-        Arc::new(loaded.unwrap_or_else(|_| built_in_roots()))
-    });
-    let system = Arc::clone(system.await);
+    let system = if options.system_roots { system_roots().await } else { Arc::new(RootCertStore::empty()) };
     let Some(ca) = &options.ca else { return Ok(system) };
     let mut roots = RootCertStore::clone(&system);
     for certificate in certificates(ca, "CA certificate")? {
         roots.add(certificate).map_err(|error| settings("CA certificate", error))?;
     }
     Ok(Arc::new(roots))
+}
+
+async fn system_roots() -> Arc<RootCertStore> {
+    // Reading some 140 files takes milliseconds that the other runs should not wait for.
+    let system = ROOTS.get_or_init(|| async {
+        let loaded = tokio::task::spawn_blocking(load_roots).await;
+        Arc::new(loaded.unwrap_or_else(|_| built_in_roots()))
+    });
+    Arc::clone(system.await)
 }
 
 fn load_roots() -> RootCertStore {
@@ -157,7 +163,7 @@ fn build(
     Ok(config)
 }
 
-fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+pub(crate) fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| settings(what, error))?;
     if found.is_empty() { Err(settings(what, "there is no PEM certificate in it")) } else { Ok(found) }

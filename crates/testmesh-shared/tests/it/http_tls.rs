@@ -8,6 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use testmesh_shared::http::{ConnectionOptions, HttpErrorKind, HttpVersion, Identity, TlsOptions};
+use testmesh_shared::internal::TlsPem;
 
 use crate::http::client;
 use crate::server::{Server, get, version_app};
@@ -40,6 +41,12 @@ impl Authority {
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued { pem: certificate.pem(), der: certificate.der().clone(), key }
+    }
+
+    /// What one process among several that trust each other is given.
+    pub(crate) fn pem_for(&self, name: &str) -> TlsPem {
+        let issued = self.issue(name);
+        TlsPem { certificate: issued.pem.into(), key: issued.key.serialize_pem().into(), ca: self.pem() }
     }
 
     /// A server's configuration for `name`; with `clients`, it wants a certificate of this authority from them.

@@ -6,6 +6,7 @@ mod http;
 mod http_body;
 mod http_proxy;
 mod http_tls;
+mod internal;
 mod net;
 mod redis_server;
 mod server;

@@ -435,6 +435,7 @@ async fn read_connection(config: &Resolved, files: &Files) -> Result<ConnectionO
         ca: read_pem(config.text("ca_cert")?, files).await?,
         identity: read_identity(config, files).await?,
         server_name: config.text("server_name")?.map(String::from),
+        ..TlsOptions::default()
     };
     Ok(ConnectionOptions { version, tls, proxy })
 }
