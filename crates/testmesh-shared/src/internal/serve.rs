@@ -27,7 +27,7 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// Time for a request's head on HTTP/1.1, the wait for it included: longer than a client keeps an idle connection, so
 /// that it is the client that gives it up and no request meets a closing connection.
-const HEAD_TIME: Duration = Duration::from_secs(120);
+const HEAD_TIME: Duration = Duration::from_mins(2);
 
 /// How often an HTTP/2 connection that is silent is asked whether it is alive, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));

@@ -269,15 +269,18 @@ async fn what_is_too_much_is_turned_away_and_repeated_whatever_it_is() {
     process.stop().await;
 }
 
+/// Tells when the work that holds it ends, however it ends.
+struct OnDrop(Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 #[tokio::test]
 async fn a_call_ends_with_its_time_on_both_sides() {
     let ended = Arc::new(Notify::new());
-    struct OnDrop(Arc<Notify>);
-    impl Drop for OnDrop {
-        fn drop(&mut self) {
-            self.0.notify_one();
-        }
-    }
     let handler = {
         let ended = Arc::clone(&ended);
         move || {
