@@ -48,7 +48,7 @@ enum Task {
         #[command(flatten)]
         options: drill::Options,
     },
-    /// Writes the book's pages about actions
+    /// Writes the book's pages about actions and settings
     Reference,
     /// Measures release builds against bare limits in the same run.
     Bench {

@@ -8,6 +8,7 @@ use clap::Args;
 use url::Url;
 
 use crate::Failure;
+use crate::settings::FileSettings;
 
 /// The most of an answer that is read; a server names each of its parts in a line.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -15,6 +16,9 @@ const MAX_ANSWER: u64 = 64 * 1024;
 /// Whom to ask, and what.
 #[derive(Debug, Args)]
 pub(crate) struct HealthSettings {
+    #[command(flatten)]
+    file: FileSettings,
+
     /// Where the server listens: the same setting as its own. An address that stands for all is asked on loopback.
     #[arg(long, env = "TESTMESH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:5016")]
     listen: SocketAddr,

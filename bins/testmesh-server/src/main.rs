@@ -12,9 +12,7 @@ mod token;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use settings::{Command, DatabaseSettings, Settings, TokenCommand};
+use settings::{Command, CommandLine, DatabaseSettings, Refusal, Settings, TokenCommand, Variables};
 
 /// Why the server did not do what it was asked.
 #[derive(Debug)]
@@ -26,12 +24,12 @@ pub(crate) enum Failure {
 }
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
-    let outcome = match &settings.command {
-        Some(Command::Token { command: TokenCommand::Create { name, scope } }) => token::create(name, *scope),
-        Some(Command::Migrate { database, admin_url }) => migrate(database, admin_url.as_deref()),
-        Some(Command::Health(settings)) => health::ask(settings),
-        None => serve(&settings),
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let outcome = match settings::resolve(&arguments, &Variables::of_process()) {
+        Ok(command_line) => run(&command_line),
+        // Prints it, to standard output when it was asked for.
+        Err(Refusal::Flags(error)) => error.exit(),
+        Err(Refusal::Setting(message)) => Err(Failure::Setting(message)),
     };
     let (message, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -43,13 +41,29 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+fn run(command_line: &CommandLine) -> Result<(), Failure> {
+    match &command_line.command {
+        Some(Command::Token { command: TokenCommand::Create { name, scope } }) => token::create(name, *scope),
+        Some(Command::Migrate { database, admin, .. }) => migrate(database, admin.admin_url.as_deref()),
+        Some(Command::Health(settings)) => health::ask(settings),
+        Some(Command::Config { format, settings, .. }) => print(&settings::show(settings, *format)),
+        None => serve(&command_line.settings),
+    }
+}
+
 fn serve(settings: &Settings) -> Result<(), Failure> {
     runtime()?.block_on(server::run(settings))
 }
 
 fn migrate(settings: &DatabaseSettings, admin_url: Option<&str>) -> Result<(), Failure> {
     let done = runtime()?.block_on(databases::migrate(settings, admin_url))?;
-    writeln!(std::io::stdout(), "{done}").map_err(|error| Failure::Failed(format!("cannot write to stdout: {error}")))
+    print(&format!("{done}\n"))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::Failed(format!("cannot write to stdout: {error}")))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -106,7 +106,10 @@ fn open_stream(settings: &Settings, tasks: &Tasks) -> Result<Arc<dyn Stream>, Fa
         ca: None,
         identity: None,
     };
-    let stream = RedisStream::new(&target).map_err(|error| Failure::Setting(format!("--redis-url: {error}")))?;
+    let stream = RedisStream::new(&target).map_err(|error| {
+        let place = settings.in_force.place("redis_url");
+        Failure::Setting(format!("{place}: {error}"))
+    })?;
     Ok(Arc::new(FallbackStream::new(stream, tasks)))
 }
 
@@ -190,23 +193,27 @@ fn start_log(settings: &Settings) -> Result<(), Failure> {
         LogFormatSetting::Auto => std::io::stderr().is_terminal(),
     };
     let format = if for_people { LogFormat::Text } else { LogFormat::Json };
-    telemetry::init(format, &settings.log_level).map_err(|error| Failure::Setting(format!("--log-level: {error}")))
+    telemetry::init(format, &settings.log_level)
+        .map_err(|error| Failure::Setting(format!("{}: {error}", settings.in_force.place("log_level"))))
 }
 
 /// Who may call. Without tokens nobody but this machine may.
 fn access(settings: &Settings) -> Result<Access, Failure> {
+    let place = |key| settings.in_force.place(key);
     let tokens = match &settings.tokens_file {
         Some(path) => {
             let tokens = Tokens::load(path);
-            let tokens = tokens.map_err(|error| Failure::Setting(format!("--tokens-file: {}", chain(&error))))?;
+            let tokens =
+                tokens.map_err(|error| Failure::Setting(format!("{}: {}", place("tokens_file"), chain(&error))))?;
             Some(Arc::new(tokens))
         }
         None if settings.listen.ip().is_loopback() => None,
         None => {
             return Err(Failure::Setting(format!(
-                "--listen {}: anyone on the network could call this server, and it has no tokens; give it \
+                "{} {}: anyone on the network could call this server, and it has no tokens; give it \
                  --tokens-file FILE (`testmesh-server token create --name me --scope admin` makes the first line), or \
                  listen on a loopback address such as 127.0.0.1:5016",
+                place("listen"),
                 settings.listen
             )));
         }
@@ -220,7 +227,8 @@ fn access(settings: &Settings) -> Result<Access, Failure> {
         };
         if !authority.is_some_and(plain) {
             return Err(Failure::Setting(format!(
-                "--cors-origins: `{origin}` is no origin such as `https://tests.example.com`"
+                "{}: `{origin}` is no origin such as `https://tests.example.com`",
+                place("cors_origins")
             )));
         }
     }
@@ -230,10 +238,11 @@ fn access(settings: &Settings) -> Result<Access, Failure> {
 /// The files that flows may read.
 fn files(settings: &Settings) -> Result<Files, Failure> {
     let Some(folder) = &settings.flow_files else { return Ok(Files::none()) };
+    let place = || settings.in_force.place("flow_files");
     let root = std::fs::canonicalize(folder)
-        .map_err(|error| Failure::Setting(format!("--flow-files: cannot use `{}`: {error}", folder.display())))?;
+        .map_err(|error| Failure::Setting(format!("{}: cannot use `{}`: {error}", place(), folder.display())))?;
     if !root.is_dir() {
-        return Err(Failure::Setting(format!("--flow-files: `{}` is no folder", folder.display())));
+        return Err(Failure::Setting(format!("{}: `{}` is no folder", place(), folder.display())));
     }
     Ok(Files { base: root.clone(), root: Some(root), enabled: true })
 }
@@ -249,11 +258,12 @@ async fn network_policy(
     if let Some(url) = &settings.redis_url {
         own.extend(databases::resolve(url, 6379).await);
     }
+    let place = |key| settings.in_force.place(key);
     NetPolicy::server(&own)
-        .with_denied(&settings.net_deny)
-        .map_err(|error| Failure::Setting(format!("--net-deny: {error}")))?
-        .with_allowed(&settings.net_allow)
-        .map_err(|error| Failure::Setting(format!("--net-allow: {error}")))
+        .with_denied(&settings.net_deny.join(","))
+        .map_err(|error| Failure::Setting(format!("{}: {error}", place("net_deny"))))?
+        .with_allowed(&settings.net_allow.join(","))
+        .map_err(|error| Failure::Setting(format!("{}: {error}", place("net_allow"))))
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {

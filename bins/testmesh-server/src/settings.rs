@@ -1,87 +1,142 @@
-//! Every setting: a flag, the environment variable that does the same, its default.
+//! Every setting: a flag, a variable, a key of the settings file, a default. One description serves them all.
+//!
+//! A setting is an argument with a variable; `catalogue` reads the list of them from here, and [`resolve`] decides which
+//! of the places that give a value is in force.
 
+mod catalogue;
 mod database;
+mod file;
+mod mask;
+mod nearest;
+mod resolve;
+mod show;
+mod variables;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use testmesh_api::Scope;
 
-pub(crate) use database::DatabaseSettings;
+pub(crate) use database::{AdminSettings, DatabaseSettings};
+pub(crate) use resolve::{InForce, Refusal, resolve};
+pub(crate) use show::show;
+pub(crate) use variables::Variables;
 
 use crate::health::HealthSettings;
 
 /// Stores flows (end-to-end tests written as YAML), runs them, and shows what happened.
 ///
 /// Without any setting it listens on http://127.0.0.1:5016, keeps everything in ./testmesh-data, and needs nothing else.
-/// A flag wins over its environment variable.
+/// A flag wins over its environment variable, and that over the settings file; an empty variable counts as not set. What
+/// holds a password can be given as a file too: DATABASE_URL_FILE names a file with the value of DATABASE_URL.
 #[derive(Debug, Parser)]
 #[command(name = "testmesh-server", version, args_conflicts_with_subcommands = true, max_term_width = 120)]
-pub(crate) struct Settings {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// What the server is told.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    #[command(flatten)]
+    pub(crate) file: FileSettings,
+
     /// Address and port to listen on; port 0 takes a free one. Other addresses than loopback need --tokens-file.
-    #[arg(long, env = "TESTMESH_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:5016")]
+    #[arg(
+        long,
+        env = "TESTMESH_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:5016",
+        help_heading = "Callers"
+    )]
     pub(crate) listen: SocketAddr,
+
+    /// Tokens that may call: lines of `name:scope:sha256-of-token`, read again when the file changes. See `token create`.
+    /// Without it everyone who reaches the loopback address may do everything.
+    #[arg(long, env = "TESTMESH_TOKENS_FILE", value_name = "FILE", help_heading = "Callers")]
+    pub(crate) tokens_file: Option<PathBuf>,
+
+    /// Origins of other web pages that may call from a browser, such as https://tests.example.com, separated by commas.
+    #[arg(
+        long,
+        env = "TESTMESH_CORS_ORIGINS",
+        value_name = "ORIGINS",
+        value_delimiter = ',',
+        help_heading = "Callers"
+    )]
+    pub(crate) cors_origins: Vec<String>,
 
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
 
     /// Redis that carries jobs between servers: redis://user:password@host:6379/0, or rediss:// with TLS. Without it
     /// servers that share a PostgreSQL database find their jobs there.
-    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true, help_heading = "Data")]
     pub(crate) redis_url: Option<String>,
 
     /// What the keys in Redis start with; servers that share a database share this too.
-    #[arg(long, env = "TESTMESH_REDIS_PREFIX", value_name = "TEXT", default_value = "testmesh")]
+    #[arg(long, env = "TESTMESH_REDIS_PREFIX", value_name = "TEXT", default_value = "testmesh", help_heading = "Data")]
     pub(crate) redis_prefix: String,
 
-    /// Tokens that may call: lines of `name:scope:sha256-of-token`, read again when the file changes. See `token create`.
-    /// Without it everyone who reaches the loopback address may do everything.
-    #[arg(long, env = "TESTMESH_TOKENS_FILE", value_name = "FILE")]
-    pub(crate) tokens_file: Option<PathBuf>,
-
-    /// Origins of other web pages that may call from a browser, such as https://tests.example.com, separated by commas.
-    #[arg(long, env = "TESTMESH_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
-    pub(crate) cors_origins: Vec<String>,
-
-    /// A second listener for /metrics alone, without tokens.
-    #[arg(long, env = "TESTMESH_METRICS_ADDR", value_name = "ADDRESS")]
-    pub(crate) metrics_addr: Option<SocketAddr>,
-
-    /// How log lines look; `auto` is text on a terminal and JSON elsewhere.
-    #[arg(long, env = "TESTMESH_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
-    pub(crate) log_format: LogFormatSetting,
-
-    /// What is logged: error, warn, info, debug or trace, or by module, such as info,testmesh_runner=debug.
-    #[arg(long, env = "TESTMESH_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
-    pub(crate) log_level: String,
-
     /// Runs at a time; more wait in the queue [default: 4 for each processor]
-    #[arg(long, env = "TESTMESH_CONCURRENCY", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env = "TESTMESH_CONCURRENCY", value_name = "N", help_heading = "Runs",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: Option<u32>,
 
     /// A folder whose files flows may read. Without it flows read no files.
-    #[arg(long, env = "TESTMESH_FLOW_FILES", value_name = "FOLDER")]
+    #[arg(long, env = "TESTMESH_FLOW_FILES", value_name = "FOLDER", help_heading = "Runs")]
     pub(crate) flow_files: Option<PathBuf>,
 
     /// Addresses that flows may not reach, such as 10.0.0.0/8 or 10.0.0.5:5432, separated by commas. Link-local and
     /// metadata addresses and this server's own are denied anyway.
-    #[arg(long, env = "TESTMESH_NET_DENY", value_name = "RANGES", default_value = "", hide_default_value = true)]
-    pub(crate) net_deny: String,
+    #[arg(long, env = "TESTMESH_NET_DENY", value_name = "RANGES", value_delimiter = ',', help_heading = "Runs")]
+    pub(crate) net_deny: Vec<String>,
 
     /// Addresses that flows may reach although they are denied by default, separated by commas.
-    #[arg(long, env = "TESTMESH_NET_ALLOW", value_name = "RANGES", default_value = "", hide_default_value = true)]
-    pub(crate) net_allow: String,
+    #[arg(long, env = "TESTMESH_NET_ALLOW", value_name = "RANGES", value_delimiter = ',', help_heading = "Runs")]
+    pub(crate) net_allow: Vec<String>,
 
     /// Seconds that running flows get to finish after SIGTERM or SIGINT; then they are cancelled and their teardown runs.
     /// A second signal cancels them at once.
-    #[arg(long, env = "TESTMESH_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 60,
+    #[arg(long, env = "TESTMESH_DRAIN_TIMEOUT", value_name = "SECONDS", default_value_t = 60, help_heading = "Runs",
         value_parser = clap::value_parser!(u64).range(0..=86_400))]
     drain_timeout: u64,
+
+    /// A second listener for /metrics alone, without tokens.
+    #[arg(long, env = "TESTMESH_METRICS_ADDR", value_name = "ADDRESS", help_heading = "Observing")]
+    pub(crate) metrics_addr: Option<SocketAddr>,
+
+    /// How log lines look; `auto` is text on a terminal and JSON elsewhere.
+    #[arg(
+        long,
+        env = "TESTMESH_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        help_heading = "Observing"
+    )]
+    pub(crate) log_format: LogFormatSetting,
+
+    /// What is logged: error, warn, info, debug or trace, or by module, such as info,testmesh_runner=debug.
+    #[arg(long, env = "TESTMESH_LOG_LEVEL", value_name = "LEVEL", default_value = "info", help_heading = "Observing")]
+    pub(crate) log_level: String,
+
+    /// Where each value came from.
+    #[arg(skip)]
+    pub(crate) in_force: InForce,
+}
+
+/// Where settings are read from beside flags and variables.
+#[derive(Debug, Args)]
+pub(crate) struct FileSettings {
+    /// Settings file (TOML): `concurrency = 8` is --concurrency 8. Keys are the flags' names with `_` for `-`.
+    #[arg(long, env = "TESTMESH_CONFIG", value_name = "FILE", help_heading = "Settings")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// What else the binary does.
@@ -96,12 +151,26 @@ pub(crate) enum Command {
     /// version. Can be repeated, and run while servers are.
     Migrate {
         #[command(flatten)]
+        file: FileSettings,
+
+        #[command(flatten)]
         database: DatabaseSettings,
 
-        /// The same database server with a login that may create roles and schemas. Only needed once, when the login of
-        /// --database-url may not.
-        #[arg(long, env = "TESTMESH_ADMIN_URL", value_name = "URL", hide_env_values = true)]
-        admin_url: Option<String>,
+        #[command(flatten)]
+        admin: AdminSettings,
+    },
+    /// Prints every setting in force, its value (passwords masked) and where it came from. Takes all that the server takes,
+    /// and starts nothing.
+    Config {
+        /// A table for people, or all that is known of each setting for programs.
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: ShowFormat,
+
+        #[command(flatten)]
+        settings: Box<Settings>,
+
+        #[command(flatten)]
+        admin: AdminSettings,
     },
     /// Asks a running server whether it is well: prints what it says, and ends with 0 when it is and 1 when it is not.
     Health(HealthSettings),
@@ -132,6 +201,15 @@ pub(crate) enum LogFormatSetting {
     Text,
 }
 
+/// How `config` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowFormat {
+    /// A table.
+    Text,
+    /// An array of objects.
+    Json,
+}
+
 impl Settings {
     /// Time that running flows get to finish.
     pub(crate) fn drain_timeout(&self) -> Duration {
@@ -143,32 +221,40 @@ impl Settings {
         let by_processors = || 4 * std::thread::available_parallelism().map_or(1, usize::from);
         self.concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or_else(by_processors)
     }
+
+    /// What is in force where nothing was given and the default is not one fixed text.
+    fn computed(&self, key: &str) -> Option<String> {
+        match key {
+            "concurrency" => Some(self.concurrency().to_string()),
+            "flows_database_url" | "executions_database_url" | "scheduler_database_url" => {
+                self.database.database_url.clone()
+            }
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
+    use super::catalogue;
 
     #[test]
-    fn every_setting_has_a_flag_a_variable_and_a_text() {
-        let command = Settings::command();
-        let settings: Vec<_> = command.get_arguments().filter(|argument| argument.get_long().is_some()).collect();
-        assert!(settings.len() >= 12);
-        for argument in settings {
-            let flag = argument.get_long().unwrap();
-            if matches!(flag, "help" | "version") {
-                continue;
-            }
-            let variable = match flag {
+    fn every_setting_has_a_flag_a_variable_a_group_and_a_text() {
+        let settings = catalogue::all();
+        assert!(settings.len() >= 20, "{}", settings.len());
+        for setting in settings {
+            let variable = match setting.key.as_str() {
                 // The names that every platform uses for them.
-                "database-url" => "DATABASE_URL".to_owned(),
-                "redis-url" => "REDIS_URL".to_owned(),
-                other => format!("TESTMESH_{}", other.to_uppercase().replace('-', "_")),
+                "database_url" => "DATABASE_URL".to_owned(),
+                "redis_url" => "REDIS_URL".to_owned(),
+                key => format!("TESTMESH_{}", key.to_uppercase()),
             };
-            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()), "--{flag}");
-            assert!(argument.get_help().is_some(), "--{flag} has no text");
+            assert_eq!(setting.variable, variable);
+            assert!(!setting.description.is_empty() && !setting.group.is_empty(), "{} lacks a text", setting.key);
+            assert!(!super::variables::is_service_link(&variable, ""), "{variable} looks like a service link");
+            // What has a password in it is never shown by `--help`.
+            let names = ["DATABASE_URL", "REDIS_URL", "ADMIN_URL"];
+            assert_eq!(setting.is_secret, names.iter().any(|name| variable.ends_with(name)), "{variable}");
         }
     }
 }

@@ -33,6 +33,8 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_DATABASE_CONNECTIONS",
         "REDIS_URL",
         "TESTMESH_REDIS_PREFIX",
+        "--config",
+        "TESTMESH_CONFIG",
     ] {
         assert!(out.contains(part), "{part} is missing in:\n{out}");
     }
@@ -44,6 +46,7 @@ fn wrong_settings_are_refused_with_code_2() {
     let check = |flags: &[&str], part: &str| {
         let mut command = binary();
         command.args(["--data-dir", folder.path().join("data").to_str().unwrap()]).args(flags);
+        command.env("TESTMESH_LISTEN", "127.0.0.1:0");
         let (code, _, errors) = outcome(&mut command);
         assert!(code == 2 && errors.contains(part), "{flags:?}: {code} {errors}");
     };
@@ -102,4 +105,46 @@ async fn flags_can_be_variables() {
     let run = tokio::task::spawn_blocking(move || outcome(&mut command));
     let (code, _, errors) = tokio::time::timeout(Duration::from_secs(30), run).await.unwrap().unwrap();
     assert!(code == 2 && errors.contains("0.0.0.0:0"), "{code} {errors}");
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_place_and_without_passwords() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, secret) = (folder.path().join("t.toml"), folder.path().join("url"));
+    std::fs::write(&file, "drain_timeout = 5\nnet_deny = ['10.0.0.0/8', '127.0.0.1:5432']\n").unwrap();
+    std::fs::write(&secret, "postgres://me:s3cret@db.example.com/tests\n").unwrap();
+    let run = |format: &str| {
+        let mut command = binary();
+        command.args(["config", "--format", format, "--concurrency", "7", "--config"]).arg(&file);
+        command.env("DATABASE_URL_FILE", &secret).env("REDIS_URL", "redis://:s3cret@cache.example.com");
+        let (code, out, errors) = outcome(&mut command);
+        assert!(code == 0 && !out.contains("s3cret"), "{code} {out} {errors}");
+        out
+    };
+    let settings: Vec<serde_json::Value> = serde_json::from_str(&run("json")).unwrap();
+    let text = run("text");
+    assert_eq!(settings.len(), text.lines().count() - 1);
+    let check = |name: &str, value: serde_json::Value, source: &str, place: &str| {
+        let setting = settings.iter().find(|setting| setting["name"] == name).unwrap();
+        assert_eq!((&setting["value"], setting["source"].as_str().unwrap()), (&value, source), "{name}");
+        assert!(setting["place"].as_str().unwrap_or_default().ends_with(place), "{setting}");
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+        assert!(line.ends_with(place), "{line}");
+    };
+    check("concurrency", "7".into(), "flag", "");
+    check("drain_timeout", "5".into(), "file", "t.toml:1:17");
+    check("net_deny", serde_json::json!(["10.0.0.0/8", "127.0.0.1:5432"]), "file", "t.toml:2:12");
+    check("database_url", "postgres://me:***@db.example.com/tests".into(), "named file", "url)");
+    check("flows_database_url", "postgres://me:***@db.example.com/tests".into(), "default", "");
+    check("redis_url", "redis://:***@cache.example.com".into(), "environment", "REDIS_URL");
+    check("listen", "127.0.0.1:5016".into(), "default", "");
+    check("tokens_file", serde_json::Value::Null, "default", "");
+}
+
+#[test]
+fn a_pod_starts_with_the_variables_that_kubernetes_adds_and_not_with_a_mistaken_one() {
+    let run = |name: &str, value: &str| outcome(binary().arg("config").env(name, value));
+    assert_eq!(run("TESTMESH_PORT_5016_TCP_ADDR", "10.0.0.7").0, 0);
+    let (code, _, errors) = run("TESTMESH_CONCURENCY", "4");
+    assert!(code == 2 && errors.contains("did you mean TESTMESH_CONCURRENCY?"), "{code} {errors}");
 }
