@@ -9,6 +9,9 @@ mod json;
 mod junit;
 mod tap;
 
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::record::{Execution, ExecutionStatus, StepStatus};
@@ -83,6 +86,22 @@ impl Totals {
         totals
     }
 
+    /// What `parts` count together.
+    fn sum(parts: &[Part]) -> Self {
+        parts.iter().map(|part| part.totals).fold(Self::default(), |sum, more| Self {
+            flows: sum.flows + more.flows,
+            passed: sum.passed + more.passed,
+            failed: sum.failed + more.failed,
+            errors: sum.errors + more.errors,
+            cancelled: sum.cancelled + more.cancelled,
+            steps: sum.steps + more.steps,
+            passed_steps: sum.passed_steps + more.passed_steps,
+            failed_steps: sum.failed_steps + more.failed_steps,
+            skipped_steps: sum.skipped_steps + more.skipped_steps,
+            duration_ms: sum.duration_ms + more.duration_ms,
+        })
+    }
+
     /// Counts one more run.
     pub fn add(&mut self, execution: &Execution) {
         self.flows += 1;
@@ -105,14 +124,64 @@ impl Totals {
     }
 }
 
+/// What one entry adds to a report. It is made as soon as the run is over, on whichever thread ran it, and the run's
+/// record need not be kept until the report is written.
+#[derive(Debug, Clone)]
+pub struct Part {
+    flow_name: String,
+    started: DateTime<Utc>,
+    totals: Totals,
+    /// JUnit's own counts.
+    cases: junit::Counts,
+    passed: bool,
+    text: Halves,
+}
+
+/// A part's text. What stands between the halves depends on the other parts.
+#[derive(Debug, Clone, Default)]
+struct Halves {
+    before: String,
+    after: String,
+}
+
+impl Part {
+    /// What `entry` adds to a report in `format`.
+    pub fn of(format: ReportFormat, entry: &ReportEntry) -> Self {
+        let execution = &entry.execution;
+        let mut totals = Totals::default();
+        totals.add(execution);
+        let mut part = Self {
+            flow_name: execution.flow_name.clone(),
+            started: execution.started_at.unwrap_or(execution.queued_at),
+            totals,
+            cases: junit::Counts::default(),
+            passed: execution.status == ExecutionStatus::Passed,
+            text: Halves::default(),
+        };
+        match format {
+            ReportFormat::Junit => part.cases = junit::push_suite(&mut part.text.before, entry),
+            ReportFormat::Json => part.text.before = json::entry(entry),
+            ReportFormat::Html => part.text = html::flow(entry),
+            ReportFormat::Tap => part.text = tap::flow(entry),
+        }
+        part
+    }
+}
+
+/// The whole report of `parts`, which were made in the same format, piece by piece in the order they are written.
+pub fn assemble(format: ReportFormat, parts: &[Part]) -> Vec<Cow<'_, str>> {
+    match format {
+        ReportFormat::Junit => junit::assemble(parts),
+        ReportFormat::Json => json::assemble(parts),
+        ReportFormat::Html => html::assemble(parts),
+        ReportFormat::Tap => tap::assemble(parts),
+    }
+}
+
 /// Renders a report. Whatever a flow or a reply put into names, values or messages is escaped.
 pub fn render(format: ReportFormat, entries: &[ReportEntry]) -> String {
-    match format {
-        ReportFormat::Junit => junit::render(entries),
-        ReportFormat::Json => json::render(entries),
-        ReportFormat::Html => html::render(entries),
-        ReportFormat::Tap => tap::render(entries),
-    }
+    let parts: Vec<Part> = entries.iter().map(|entry| Part::of(format, entry)).collect();
+    assemble(format, &parts).concat()
 }
 
 #[cfg(test)]

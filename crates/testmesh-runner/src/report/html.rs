@@ -2,15 +2,14 @@
 //!
 //! What failed stands open, what passed is folded. Light and dark follow the reader's system.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
 use super::detail::{self, Side};
-use super::{ReportEntry, Totals};
-use crate::record::{
-    AssertionRecord, AttemptRecord, ErrorKind, Execution, ExecutionStatus, LazyJson, Phase, StepRecord, StepStatus,
-};
+use super::{Halves, Part, ReportEntry, Totals};
+use crate::record::{AssertionRecord, AttemptRecord, ErrorKind, Execution, LazyJson, Phase, StepRecord, StepStatus};
 use crate::value::Value;
 
 const STYLE: &str = include_str!("report.css");
@@ -18,13 +17,22 @@ const STYLE: &str = include_str!("report.css");
 /// A text longer than this is cut on the page (characters); the JSON report has all of it.
 const MOST_SHOWN: usize = 64 * 1024;
 
-pub(super) fn render(entries: &[ReportEntry]) -> String {
-    let totals = Totals::of(entries);
-    let title = match entries {
-        [entry] => entry.execution.flow_name.clone(),
-        _ => format!("{} flows", entries.len()),
+pub(super) fn assemble(parts: &[Part]) -> Vec<Cow<'_, str>> {
+    let mut pieces = vec![Cow::Owned(head(parts))];
+    for part in parts {
+        let open = if parts.len() == 1 || !part.passed { " open" } else { "" };
+        pieces.extend([part.text.before.as_str(), open, part.text.after.as_str()].map(Cow::Borrowed));
+    }
+    pieces.push(Cow::Borrowed("<footer>TestMesh report</footer>\n</main>\n</body>\n</html>\n"));
+    pieces
+}
+
+fn head(parts: &[Part]) -> String {
+    let title = match parts {
+        [part] => part.flow_name.clone(),
+        _ => format!("{} flows", parts.len()),
     };
-    let mut page = String::with_capacity(8 * 1024 + entries.len() * 2048);
+    let mut page = String::with_capacity(8 * 1024);
     page.push_str("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
     page.push_str(
@@ -35,16 +43,13 @@ pub(super) fn render(entries: &[ReportEntry]) -> String {
         "<title>{} – TestMesh</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
         escape(&title)
     );
-    push_head(&mut page, &title, entries, totals);
-    for entry in entries {
-        push_flow(&mut page, entry, entries.len() == 1);
-    }
-    page.push_str("<footer>TestMesh report</footer>\n</main>\n</body>\n</html>\n");
+    push_summary(&mut page, &title, parts);
     page
 }
 
-fn push_head(page: &mut String, title: &str, entries: &[ReportEntry], totals: Totals) {
-    let started = entries.iter().map(|entry| entry.execution.started_at.unwrap_or(entry.execution.queued_at)).min();
+fn push_summary(page: &mut String, title: &str, parts: &[Part]) {
+    let totals = Totals::sum(parts);
+    let started = parts.iter().map(|part| part.started).min();
     let _ = write!(page, "<h1>{}</h1>\n<p>", escape(title));
     match started {
         Some(started) => {
@@ -74,13 +79,15 @@ fn tile(page: &mut String, figure: &str, label: &str) {
     let _ = writeln!(page, "<div class=\"tile\"><b>{figure}</b><span>{label}</span></div>");
 }
 
-fn push_flow(page: &mut String, entry: &ReportEntry, alone: bool) {
+/// A flow: all but whether it stands open, which is told between the halves.
+pub(super) fn flow(entry: &ReportEntry) -> Halves {
     let execution = &entry.execution;
     let word = detail::execution_word(execution.status);
-    let open = if alone || execution.status != ExecutionStatus::Passed { " open" } else { "" };
+    let mut after = String::with_capacity(2048);
+    let page = &mut after;
     let _ = writeln!(
         page,
-        "<details class=\"flow\"{open}><summary><span class=\"badge {word}\">{word}</span>\
+        "><summary><span class=\"badge {word}\">{word}</span>\
          <span class=\"name\">{}</span><span class=\"meta\">{} of {} steps · {}</span></summary>\n<div class=\"inside\">",
         escape(&execution.flow_name),
         execution.passed_steps,
@@ -100,6 +107,7 @@ fn push_flow(page: &mut String, entry: &ReportEntry, alone: bool) {
         push_step(page, entry, step);
     }
     page.push_str("</div></details>\n");
+    Halves { before: "<details class=\"flow\"".to_owned(), after }
 }
 
 fn push_facts(page: &mut String, entry: &ReportEntry) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::detail::{self, failure_tree, log_text};
-use super::{ReportEntry, Totals};
+use super::{Part, ReportEntry, Totals};
 use crate::record::{Execution, ExecutionStatus, Phase, StepRecord, StepStatus};
 
 /// What became of one case.
@@ -28,8 +28,9 @@ struct Case {
     err: String,
 }
 
-#[derive(Default)]
-struct Counts {
+/// How many cases there are, by what became of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
     tests: usize,
     failures: usize,
     errors: usize,
@@ -58,27 +59,25 @@ impl Counts {
     }
 }
 
-pub(super) fn render(entries: &[ReportEntry]) -> String {
-    let mut suites = String::new();
+pub(super) fn assemble(parts: &[Part]) -> Vec<Cow<'_, str>> {
     let mut all = Counts::default();
-    for entry in entries {
-        all.add(&push_suite(&mut suites, entry));
+    for part in parts {
+        all.add(&part.cases);
     }
-    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let _ = writeln!(
-        text,
-        "<testsuites name=\"testmesh\" tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{}\">",
+    let head = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuites name=\"testmesh\" tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{}\">\n",
         all.tests,
         all.failures,
         all.errors,
-        seconds(Totals::of(entries).duration_ms)
+        seconds(Totals::sum(parts).duration_ms)
     );
-    text.push_str(&suites);
-    text.push_str("</testsuites>\n");
-    text
+    let suites = parts.iter().map(|part| Cow::Borrowed(part.text.before.as_str()));
+    std::iter::once(Cow::Owned(head)).chain(suites).chain([Cow::Borrowed("</testsuites>\n")]).collect()
 }
 
-fn push_suite(text: &mut String, entry: &ReportEntry) -> Counts {
+/// Adds the suite of one entry and says what it counts.
+pub(super) fn push_suite(text: &mut String, entry: &ReportEntry) -> Counts {
     let execution = &entry.execution;
     let cases = cases(entry);
     let counts = Counts::of(&cases);

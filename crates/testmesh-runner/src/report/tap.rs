@@ -2,22 +2,28 @@
 //!
 //! Values inside the YAML blocks are JSON strings, which YAML reads as they are.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::ReportEntry;
 use super::detail::{self, failure_tree};
+use super::{Halves, Part, ReportEntry};
 use crate::record::{ExecutionStatus, Phase, StepRecord, StepStatus};
 
-pub(super) fn render(entries: &[ReportEntry]) -> String {
-    let mut text = String::from("TAP version 14\n");
-    let _ = writeln!(text, "1..{}", entries.len());
-    for (index, entry) in entries.iter().enumerate() {
-        push_flow(&mut text, index + 1, entry);
+pub(super) fn assemble(parts: &[Part]) -> Vec<Cow<'_, str>> {
+    let mut pieces = vec![Cow::Owned(format!("TAP version 14\n1..{}\n", parts.len()))];
+    for (number, part) in (1..).zip(parts) {
+        pieces.push(Cow::Borrowed(part.text.before.as_str()));
+        let verdict = if part.passed { "ok" } else { "not ok" };
+        pieces.push(Cow::Owned(format!("{verdict} {number} - ")));
+        pieces.push(Cow::Borrowed(part.text.after.as_str()));
     }
-    text
+    pieces
 }
 
-fn push_flow(text: &mut String, number: usize, entry: &ReportEntry) {
+/// The subtest of a flow, and what stands after its point's number.
+pub(super) fn flow(entry: &ReportEntry) -> Halves {
+    let mut halves = Halves::default();
+    let text = &mut halves.before;
     let execution = &entry.execution;
     let name = escape(&execution.flow_name);
     let steps: Vec<_> = detail::top_level(execution).collect();
@@ -27,8 +33,9 @@ fn push_flow(text: &mut String, number: usize, entry: &ReportEntry) {
             push_step(text, index + 1, entry, step);
         }
     }
+    let text = &mut halves.after;
     let passed = execution.status == ExecutionStatus::Passed;
-    let _ = writeln!(text, "{} {number} - {name}", if passed { "ok" } else { "not ok" });
+    let _ = writeln!(text, "{name}");
     let mut block = Block::new(text, "  ");
     if let Some(error) = &execution.error {
         block.field("message", &error.message);
@@ -46,6 +53,7 @@ fn push_flow(text: &mut String, number: usize, entry: &ReportEntry) {
         block.number("duration_ms", duration_ms);
     }
     block.end();
+    halves
 }
 
 fn push_step(text: &mut String, number: usize, entry: &ReportEntry, step: &StepRecord) {

@@ -199,6 +199,18 @@ fn html_opens_what_failed_and_folds_what_passed() {
 }
 
 #[test]
+fn json_made_of_parts_is_laid_out_like_json_made_at_once() {
+    let all = entries();
+    for n in [0, 1, all.len()] {
+        let text = render(ReportFormat::Json, &all[..n]);
+        let report: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
+        assert_eq!(report["executions"].as_array().map(Vec::len), Some(n));
+        let whole = serde_json::to_string_pretty(&report).expect("JSON");
+        assert_eq!(text, format!("{whole}\n"));
+    }
+}
+
+#[test]
 fn json_holds_totals_and_every_step() {
     let report: serde_json::Value =
         serde_json::from_str(&render(ReportFormat::Json, &entries())).expect("the report is JSON");
