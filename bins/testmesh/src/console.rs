@@ -14,6 +14,8 @@ mod tap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testmesh_runner::report::{Part, ReportFormat};
+
 pub(crate) use self::screen::{Paint, Screen, clean};
 use crate::args::RunFormat;
 use crate::suite::{Finished, Live, Outcome};
@@ -26,8 +28,8 @@ pub(crate) struct Console {
     /// Whether the steps of flows that passed are shown too.
     show_steps: bool,
     started: Instant,
-    /// The runs so far, for formats that are written at the end.
-    kept: Vec<testmesh_runner::report::ReportEntry>,
+    /// The runs so far, for the format that is written at the end.
+    kept: Vec<Part>,
 }
 
 impl Console {
@@ -70,7 +72,7 @@ impl Console {
             }
             RunFormat::Github => self.screen.print(&github::flow(finished, self.show_steps)),
             RunFormat::Json => {}
-            RunFormat::Tap => self.kept.push(finished.entry.clone()),
+            RunFormat::Tap => self.kept.push(Part::of(ReportFormat::Tap, &finished.entry)),
         }
     }
 

@@ -47,6 +47,11 @@ impl Local {
         Self { engine, settings }
     }
 
+    /// The same engine with connections of its own.
+    pub(crate) fn beside(&self) -> Self {
+        Self { engine: self.engine.clone().with_shared_connections(), settings: Arc::clone(&self.settings) }
+    }
+
     /// Runs one job to its end.
     pub(crate) async fn run(&self, job: &Job, events: Arc<dyn EventSink>, cancel: CancellationToken) {
         let id = ExecutionId::generate(&SystemClock);

@@ -70,6 +70,11 @@ impl Remote {
         Ok(Self { api: ApiClient::new(url, token, connector)?, settings })
     }
 
+    /// A client of the same server with connections of its own.
+    pub(crate) fn beside(&self) -> Self {
+        Self { api: self.api.beside(), settings: Arc::clone(&self.settings) }
+    }
+
     /// Runs one job to its end and tells `events` what the server tells.
     pub(crate) async fn run(
         &self,

@@ -1,28 +1,36 @@
 //! Runs the items of a plan: many at a time, each told once it is over, stopped in order when asked to.
 //!
-//! The first interrupt cancels what runs (teardown still runs) and starts nothing more; a second one stops waiting.
+//! Each thread has a runtime and connections of its own and a share of the lanes; a lane takes the next item when it is
+//! done with one. Threads meet only where they take an item and where they tell of it, so no flow waits for another
+//! thread to wake up. The first interrupt cancels what runs (teardown still runs) and starts nothing more; a second one
+//! stops waiting.
 
 mod interrupt;
 mod live;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use testmesh_runner::diagnostic::Diagnostic;
 use testmesh_runner::event::{EventSink, RunEvent};
 use testmesh_runner::record::{Execution, ExecutionError, ExecutionStatus, Trigger};
-use testmesh_runner::report::{ReportEntry, Totals};
+use testmesh_runner::report::{Part, ReportEntry, ReportFormat, Totals};
 use testmesh_shared::clock::{Clock as _, SystemClock};
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::ExecutionId;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::interrupt::Interrupts;
 pub(crate) use self::live::{Live, Progress};
 use crate::console::Console;
+use crate::exit::Stop;
 use crate::local::Local;
 use crate::plan::{Item, Job};
 use crate::remote::Remote;
@@ -35,15 +43,25 @@ pub(crate) enum Target {
     Remote(Remote),
 }
 
+impl Target {
+    /// The same place, with connections of its own, for another thread.
+    fn beside(&self) -> Self {
+        match self {
+            Target::Local(local) => Target::Local(local.beside()),
+            Target::Remote(remote) => Target::Remote(remote.beside()),
+        }
+    }
+}
+
 /// How a plan is worked off.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Habits {
     /// How many flows run at the same time.
     pub(crate) parallel: usize,
     /// Whether the first flow that does not pass is the last one started.
     pub(crate) fail_fast: bool,
-    /// Whether the finished runs are kept for reports.
-    pub(crate) keep: bool,
+    /// The formats that each finished run makes its part of a report in.
+    pub(crate) reports: Vec<ReportFormat>,
 }
 
 /// A flow that is over.
@@ -70,8 +88,8 @@ pub(crate) struct Outcome {
     pub(crate) not_started: usize,
     /// Whether somebody interrupted it.
     pub(crate) interrupted: bool,
-    /// The finished runs in the order of the plan, if they were asked for.
-    pub(crate) entries: Vec<ReportEntry>,
+    /// For each report that was asked for its parts, in the order of the plan.
+    pub(crate) reports: Vec<Vec<Part>>,
 }
 
 /// Folds one run's events into its record and lets the console see them go by.
@@ -88,174 +106,294 @@ impl EventSink for Recorder {
     }
 }
 
-/// Runs every item and tells `console` of each as it ends.
-pub(crate) async fn run(items: Vec<Item>, target: Arc<Target>, habits: Habits, console: &mut Console) -> Outcome {
-    let mut suite = Suite {
-        target,
+/// Runs every item on `runtimes`, one thread for each, this thread among them, and tells `console` of each as it ends.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub(crate) fn run(
+    items: Vec<Item>,
+    target: Target,
+    habits: Habits,
+    mut runtimes: Vec<Runtime>,
+    mut console: Console,
+) -> Result<Outcome, Stop> {
+    let live = console.live(items.len());
+    let shows_progress = console.shows_progress();
+    let n_lanes = items.len().min(habits.parallel);
+    let suite = Arc::new(Suite {
         habits,
-        live: console.live(items.len()),
+        live,
         cancel: CancellationToken::new(),
-        pending: items.into_iter().enumerate().collect(),
-        running: JoinSet::new(),
-        started: HashMap::new(),
-        locked: HashSet::new(),
-        stopping: false,
-        outcome: Outcome::default(),
-        entries: Vec::new(),
-    };
-    suite.work(console).await;
-    suite.finish(console)
+        released: Notify::new(),
+        state: Mutex::new(State {
+            console,
+            pending: items.into_iter().enumerate().collect(),
+            started: BTreeMap::new(),
+            locked: HashSet::new(),
+            stopping: false,
+            outcome: Outcome::default(),
+            parts: Vec::new(),
+        }),
+    });
+    let n_threads = runtimes.len();
+    let share = |nth: usize| n_lanes / n_threads + usize::from(nth < n_lanes % n_threads);
+    // Closed once the last lane has let go of its end.
+    let (working, mut over) = mpsc::channel::<()>(1);
+    let own = runtimes.swap_remove(0);
+    for (nth, runtime) in (1..).zip(runtimes) {
+        let lanes = lanes(Arc::clone(&suite), target.beside(), share(nth), working.clone());
+        let work = move || {
+            runtime.block_on(lanes);
+            runtime.shutdown_background();
+        };
+        let started = std::thread::Builder::new().name("flows".to_owned()).spawn(work);
+        started.map_err(|error| Stop::not_run(format!("cannot start a thread: {error}")))?;
+    }
+    own.block_on(async {
+        let mut lanes = std::pin::pin!(lanes(Arc::clone(&suite), target, share(0), working));
+        let mut watch = std::pin::pin!(suite.watch(&mut over, shows_progress));
+        tokio::select! {
+            // Not dropped when the other arm wins: the other threads' lanes may still be at work.
+            () = &mut lanes => watch.await,
+            // It ends when all lanes have, or nobody waits for them any more.
+            () = &mut watch => {}
+        }
+    });
+    // What still runs after a second interrupt is not waited for.
+    own.shutdown_background();
+    Ok(suite.finish())
+}
+
+/// The lanes of one thread.
+async fn lanes(suite: Arc<Suite>, target: Target, n_lanes: usize, working: mpsc::Sender<()>) {
+    let target = Arc::new(target);
+    let mut lanes = JoinSet::new();
+    for _ in 0..n_lanes {
+        let (suite, target, working) = (Arc::clone(&suite), Arc::clone(&target), working.clone());
+        lanes.spawn(async move {
+            suite.lane(&target).await;
+            drop(working);
+        });
+    }
+    drop(working);
+    while lanes.join_next().await.is_some() {}
+    // The process is about to end: freeing every flow piece by piece now would help nobody.
+    std::mem::forget(target);
 }
 
 struct Suite {
-    target: Arc<Target>,
     habits: Habits,
     live: Arc<Live>,
     cancel: CancellationToken,
+    /// A lock of a flow has become free.
+    released: Notify,
+    state: Mutex<State>,
+}
+
+struct State {
+    console: Console,
     pending: VecDeque<(usize, Item)>,
-    running: JoinSet<Finished>,
-    /// The jobs that run, by task: what is needed when a task breaks down.
-    started: HashMap<tokio::task::Id, (usize, Arc<Job>)>,
+    /// The jobs that run, by their place in the plan.
+    started: BTreeMap<usize, Arc<Job>>,
     /// `config.lock` of the flows that run.
     locked: HashSet<String>,
     stopping: bool,
     outcome: Outcome,
-    entries: Vec<(usize, ReportEntry)>,
+    parts: Vec<(usize, Vec<Part>)>,
+}
+
+/// What a lane does next.
+enum Next {
+    Run(usize, Arc<Job>),
+    /// A file that cannot be run, to tell of.
+    Invalid(Box<Finished>),
+    /// Every flow that is left needs a lock that another one holds.
+    Wait,
+    Over,
 }
 
 impl Suite {
-    async fn work(&mut self, console: &mut Console) {
-        let mut interrupts = Interrupts::listen();
-        let mut ticker = tokio::time::interval(Duration::from_millis(100));
-        let live = Arc::clone(&self.live);
+    /// Takes one item after the other until there is none left. What there is to tell of a flow is told while the next
+    /// one waits for its first answer.
+    async fn lane(&self, target: &Target) {
+        let mut untold = None;
         loop {
-            self.start_ready(console);
-            if self.running.is_empty() {
-                return;
-            }
-            tokio::select! {
-                // Cancel-safe per docs on `join_next_with_id`.
-                Some(done) = self.running.join_next_with_id() => {
-                    let finished = self.settle(done);
-                    self.take(finished, console);
+            let mut released = std::pin::pin!(self.released.notified());
+            // Before looking, so that what is released after it is not missed.
+            released.as_mut().enable();
+            let next = self.next();
+            let last = untold.take();
+            match next {
+                Next::Run(index, job) => {
+                    let run = run_one(index, &job, target, Arc::clone(&self.live), self.cancel.clone());
+                    let tell = async {
+                        // To the end of the queue, behind the connection that sends the request.
+                        tokio::task::yield_now().await;
+                        self.tell(last);
+                    };
+                    let (finished, ()) = tokio::join!(AssertUnwindSafe(run).catch_unwind(), tell);
+                    let finished = finished
+                        .unwrap_or_else(|_| broken(index, &job, ErrorCode::Internal, "the run broke down".to_owned()));
+                    self.settle(&job, &finished);
+                    untold = Some(finished);
                 }
-                // Cancel-safe: only awaits `recv()` of signals.
-                () = interrupts.next() => {
-                    self.outcome.interrupted = true;
-                    if std::mem::replace(&mut self.stopping, true) && self.cancel.is_cancelled() {
-                        self.give_up(console);
-                        return;
-                    }
-                    self.cancel.cancel();
-                    console.note("interrupted: teardown runs, once more to stop at once");
+                Next::Invalid(finished) => {
+                    self.tell(last);
+                    let parts = self.parts(&finished.entry);
+                    self.take(&mut self.state.lock(), &finished, parts);
                 }
-                // Cancel-safe per docs on `notified()`.
-                () = live.changed() => console.show_events(&live),
-                // Cancel-safe per docs on `tick()`.
-                _ = ticker.tick(), if console.shows_progress() => console.show_progress(&live),
-            }
-        }
-    }
-
-    fn start_ready(&mut self, console: &mut Console) {
-        while !self.stopping && self.running.len() < self.habits.parallel {
-            let ready = self.pending.iter().position(|(_, item)| match item {
-                Item::Job(job) => job.flow.config.lock.as_ref().is_none_or(|lock| !self.locked.contains(lock)),
-                Item::Invalid(_) => true,
-            });
-            let Some((index, item)) = ready.and_then(|place| self.pending.remove(place)) else { return };
-            match item {
-                Item::Job(job) => self.start(index, job),
-                Item::Invalid(invalid) => {
-                    let finished =
-                        Finished { index, entry: invalid.entry, diagnostics: invalid.diagnostics, invalid: true };
-                    self.take(finished, console);
+                Next::Wait => {
+                    self.tell(last);
+                    released.await;
                 }
+                Next::Over => return self.tell(last),
             }
         }
     }
 
-    fn start(&mut self, index: usize, job: Arc<Job>) {
+    /// The next item that may start.
+    fn next(&self) -> Next {
+        let mut state = self.state.lock();
+        if state.stopping {
+            return Next::Over;
+        }
+        let State { pending, locked, .. } = &mut *state;
+        let ready = pending.iter().position(|(_, item)| match item {
+            Item::Job(job) => job.flow.config.lock.as_ref().is_none_or(|lock| !locked.contains(lock)),
+            Item::Invalid(_) => true,
+        });
+        match ready.and_then(|place| pending.remove(place)) {
+            Some((index, Item::Job(job))) => {
+                locked.extend(job.flow.config.lock.clone());
+                self.live.started(index, &job.name);
+                state.started.insert(index, Arc::clone(&job));
+                Next::Run(index, job)
+            }
+            Some((index, Item::Invalid(invalid))) => {
+                let (entry, diagnostics) = (invalid.entry, invalid.diagnostics);
+                Next::Invalid(Box::new(Finished { index, entry, diagnostics, invalid: true }))
+            }
+            None if pending.is_empty() => Next::Over,
+            None => Next::Wait,
+        }
+    }
+
+    /// A job is over: what this means for those after it.
+    fn settle(&self, job: &Job, finished: &Finished) {
+        let fails = self.habits.fail_fast && finished.entry.execution.status != ExecutionStatus::Passed;
+        if !fails && job.flow.config.lock.is_none() {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.stopping |= fails;
         if let Some(lock) = &job.flow.config.lock {
-            self.locked.insert(lock.clone());
+            state.locked.remove(lock);
+            self.released.notify_waiters();
         }
-        self.live.started(index, &job.name);
-        let (target, live, cancel) = (Arc::clone(&self.target), Arc::clone(&self.live), self.cancel.clone());
-        let task = run_one(index, Arc::clone(&job), target, live, cancel);
-        // On the heap: the task would be moved several times on its way, and it is large.
-        let handle = self.running.spawn(Box::pin(task));
-        self.started.insert(handle.id(), (index, job));
     }
 
-    fn settle(&mut self, done: Result<(tokio::task::Id, Finished), tokio::task::JoinError>) -> Finished {
-        let id = match &done {
-            Ok((id, _)) => *id,
-            Err(error) => error.id(),
-        };
-        let (index, job) = self.started.remove(&id).expect("every task is in the map from its start to its end");
-        if let Some(lock) = &job.flow.config.lock {
-            self.locked.remove(lock);
+    /// Tells of a job that is over.
+    fn tell(&self, finished: Option<Finished>) {
+        let Some(finished) = finished else { return };
+        let parts = self.parts(&finished.entry);
+        let mut state = self.state.lock();
+        // Gone when nobody waited for it.
+        if state.started.remove(&finished.index).is_none() {
+            return;
         }
-        done.map_or_else(
-            |error| broken(index, &job, ErrorCode::Internal, format!("the run broke down: {error}")),
-            |(_, finished)| finished,
-        )
-    }
-
-    fn take(&mut self, finished: Finished, console: &mut Console) {
-        self.live.finished(finished.index);
-        console.show_events(&self.live);
-        self.outcome.totals.add(&finished.entry.execution);
-        if finished.invalid {
-            self.outcome.invalid += 1;
-        }
-        if self.habits.fail_fast && finished.entry.execution.status != ExecutionStatus::Passed {
-            self.stopping = true;
-        }
-        console.flow_finished(&finished);
-        if self.habits.keep {
-            self.entries.push((finished.index, finished.entry));
-        } else if self.pending.is_empty() {
-            // The process is about to end: freeing it piece by piece now would help nobody.
+        self.take(&mut state, &finished, parts);
+        let last = state.pending.is_empty();
+        drop(state);
+        if last {
+            // The process is about to end, as above.
             std::mem::forget(finished);
         }
     }
 
-    /// Ends without waiting: what still runs is written down as cancelled.
-    fn give_up(&mut self, console: &mut Console) {
-        self.running.abort_all();
-        let started: Vec<_> = self.started.drain().map(|(_, started)| started).collect();
-        for (index, job) in started {
-            let mut finished =
-                broken(index, &job, ErrorCode::Cancelled, "interrupted before teardown was over".to_owned());
-            finished.entry.execution.status = ExecutionStatus::Cancelled;
-            self.take(finished, console);
+    fn parts(&self, entry: &ReportEntry) -> Vec<Part> {
+        self.habits.reports.iter().map(|format| Part::of(*format, entry)).collect()
+    }
+
+    fn take(&self, state: &mut State, finished: &Finished, parts: Vec<Part>) {
+        self.live.finished(finished.index);
+        state.console.show_events(&self.live);
+        state.outcome.totals.add(&finished.entry.execution);
+        if finished.invalid {
+            state.outcome.invalid += 1;
+        }
+        // An item that could not be run is no job, and is met here first.
+        state.stopping |= self.habits.fail_fast && finished.entry.execution.status != ExecutionStatus::Passed;
+        state.console.flow_finished(finished);
+        state.parts.push((finished.index, parts));
+    }
+
+    /// Shows what goes on and obeys interrupts, until all lanes have ended or are no longer waited for.
+    async fn watch(&self, over: &mut mpsc::Receiver<()>, shows_progress: bool) {
+        let mut interrupts = Interrupts::listen();
+        let mut ticker = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                // Cancel-safe per docs on `recv()`.
+                _ = over.recv() => return,
+                // Cancel-safe: only awaits `recv()` of signals.
+                () = interrupts.next() => {
+                    let mut state = self.state.lock();
+                    state.outcome.interrupted = true;
+                    if std::mem::replace(&mut state.stopping, true) && self.cancel.is_cancelled() {
+                        self.give_up(&mut state);
+                        return;
+                    }
+                    self.cancel.cancel();
+                    state.console.note("interrupted: teardown runs, once more to stop at once");
+                }
+                // Cancel-safe per docs on `notified()`.
+                () = self.live.changed() => self.state.lock().console.show_events(&self.live),
+                // Cancel-safe per docs on `tick()`.
+                _ = ticker.tick(), if shows_progress => self.state.lock().console.show_progress(&self.live),
+            }
         }
     }
 
-    fn finish(mut self, console: &mut Console) -> Outcome {
-        self.outcome.not_started = self.pending.len();
-        self.entries.sort_by_key(|(index, _)| *index);
-        self.outcome.entries = self.entries.into_iter().map(|(_, entry)| entry).collect();
-        console.finished(&self.outcome);
-        // As above: it holds every flow.
-        std::mem::forget(Arc::clone(&self.target));
-        self.outcome
+    /// Ends without waiting: what still runs is written down as cancelled.
+    fn give_up(&self, state: &mut State) {
+        for (index, job) in std::mem::take(&mut state.started) {
+            let mut finished =
+                broken(index, &job, ErrorCode::Cancelled, "interrupted before teardown was over".to_owned());
+            finished.entry.execution.status = ExecutionStatus::Cancelled;
+            let parts = self.parts(&finished.entry);
+            self.take(state, &finished, parts);
+        }
+    }
+
+    /// What it came to.
+    fn finish(&self) -> Outcome {
+        let mut state = self.state.lock();
+        // Nobody told of these: their lane broke down.
+        for (index, job) in std::mem::take(&mut state.started) {
+            let lost = broken(index, &job, ErrorCode::Internal, "the run broke down".to_owned());
+            let parts = self.parts(&lost.entry);
+            self.take(&mut state, &lost, parts);
+        }
+        let State { console, pending, outcome, parts, .. } = &mut *state;
+        outcome.not_started = pending.len();
+        parts.sort_by_key(|(index, _)| *index);
+        outcome.reports = self.habits.reports.iter().map(|_| Vec::with_capacity(parts.len())).collect();
+        for (_, parts) in parts.drain(..) {
+            for (report, part) in outcome.reports.iter_mut().zip(parts) {
+                report.push(part);
+            }
+        }
+        console.finished(outcome);
+        std::mem::take(outcome)
     }
 }
 
-async fn run_one(
-    index: usize,
-    job: Arc<Job>,
-    target: Arc<Target>,
-    live: Arc<Live>,
-    cancel: CancellationToken,
-) -> Finished {
+async fn run_one(index: usize, job: &Job, target: &Target, live: Arc<Live>, cancel: CancellationToken) -> Finished {
     let record = Execution::queued(ExecutionId::generate(&SystemClock), &job.name, Trigger::Cli, SystemClock.now());
     let recorder = Arc::new(Recorder { index, record: Mutex::new(record), live });
-    match &*target {
+    match target {
         Target::Local(local) => {
-            local.run(&job, Arc::clone(&recorder) as Arc<dyn EventSink>, cancel).await;
+            local.run(job, Arc::clone(&recorder) as Arc<dyn EventSink>, cancel).await;
             let execution = match Arc::try_unwrap(recorder) {
                 Ok(recorder) => recorder.record.into_inner(),
                 Err(shared) => shared.record.lock().clone(),
@@ -263,7 +401,7 @@ async fn run_one(
             let entry = ReportEntry { file: Some(job.file.clone()), execution };
             Finished { index, entry, diagnostics: Vec::new(), invalid: false }
         }
-        Target::Remote(remote) => match remote.run(&job, &*recorder, &cancel).await {
+        Target::Remote(remote) => match remote.run(job, &*recorder, &cancel).await {
             Ok(mut execution) => {
                 execution.flow_name.clone_from(&job.name);
                 execution.definition = None;
@@ -271,7 +409,7 @@ async fn run_one(
                 Finished { index, entry, diagnostics: Vec::new(), invalid: false }
             }
             Err(refused) => {
-                let mut finished = broken(index, &job, refused.code, refused.message);
+                let mut finished = broken(index, job, refused.code, refused.message);
                 finished.invalid = refused.invalid;
                 finished.diagnostics = refused.diagnostics;
                 finished

@@ -1,9 +1,11 @@
 //! `testmesh run`: runs flows, here or on a server, and says how it went.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use testmesh_runner::report::{ReportEntry, render};
+use testmesh_runner::report::{Part, assemble};
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::net::{Connector, NetPolicy, Proxies};
 use tokio::runtime::{Builder, Runtime};
@@ -18,6 +20,9 @@ use crate::settings::Settings;
 use crate::sources;
 use crate::suite::{self, Habits, Outcome, Target};
 
+/// Bytes of a report that are written to its file at once.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
 /// Runs what was asked for.
 pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
     let settings = Arc::new(Settings::read(args)?);
@@ -28,23 +33,25 @@ pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
         return Err(Stop::input("no flow matches"));
     }
     let connector = connector(&settings)?;
-    let habits =
-        Habits { parallel: usize::from(args.parallel), fail_fast: args.fail_fast, keep: !args.reports.is_empty() };
-    let runtime = runtime(items.len().min(habits.parallel))?;
-    let mut console = Console::new(Screen::stdout(color), args.format, args.verbose);
-    let outcome = runtime.block_on(async {
-        let target = match &args.server {
-            Some(url) => Target::Remote(Remote::new(url, args.token.as_deref(), connector, Arc::clone(&settings))?),
-            None => Target::Local(Local::new(Arc::clone(&settings), connector, &items)),
-        };
-        Ok(suite::run(items, Arc::new(target), habits, &mut console).await)
-    })?;
-    // What still runs after a second interrupt is not waited for.
-    runtime.shutdown_background();
-    for report in &args.reports {
-        write_report(report, &outcome.entries)?;
+    let habits = Habits {
+        parallel: usize::from(args.parallel),
+        fail_fast: args.fail_fast,
+        reports: args.reports.iter().map(|report| report.format).collect(),
+    };
+    let runtimes = runtimes(items.len().min(habits.parallel))?;
+    let console = Console::new(Screen::stdout(color), args.format, args.verbose);
+    let target = match &args.server {
+        Some(url) => Target::Remote(Remote::new(url, args.token.as_deref(), connector, Arc::clone(&settings))?),
+        None => Target::Local(Local::new(Arc::clone(&settings), connector, &items)),
+    };
+    let outcome = suite::run(items, target, habits, runtimes, console)?;
+    for (report, parts) in args.reports.iter().zip(&outcome.reports) {
+        write_report(report, parts)?;
     }
-    Ok(verdict(&outcome))
+    let exit = verdict(&outcome);
+    // The process is about to end: freeing the reports piece by piece would help nobody.
+    std::mem::forget(outcome);
+    Ok(exit)
 }
 
 fn connector(settings: &Settings) -> Result<Connector, Stop> {
@@ -53,26 +60,27 @@ fn connector(settings: &Settings) -> Result<Connector, Stop> {
     Ok(Connector::new(NetPolicy::open()).with_proxies(proxies))
 }
 
-/// One thread for one flow; more flows share as many threads as there are cores.
-fn runtime(n_concurrent: usize) -> Result<Runtime, Stop> {
+/// A runtime for one thread each: one thread for one flow; more flows share as many threads as there are cores.
+fn runtimes(n_concurrent: usize) -> Result<Vec<Runtime>, Stop> {
     // How many cores there are is written in several files of the system: it is not asked for one flow.
     let n_cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let n_threads = if n_concurrent > 1 { n_concurrent.min(n_cores()) } else { 1 };
-    let mut builder = if n_threads > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    builder
-        .worker_threads(n_threads)
-        .enable_all()
-        .build()
-        .map_err(|error| Stop::not_run(format!("cannot start: {error}")))
+    let runtime = |_| Builder::new_current_thread().enable_all().build();
+    let runtimes: Result<_, std::io::Error> = (0..n_threads).map(runtime).collect();
+    runtimes.map_err(|error| Stop::not_run(format!("cannot start: {error}")))
 }
 
-fn write_report(report: &Report, entries: &[ReportEntry]) -> Result<(), Stop> {
+fn write_report(report: &Report, parts: &[Part]) -> Result<(), Stop> {
     let failed =
         |error: std::io::Error| Stop::not_run(format!("cannot write the report `{}`: {error}", report.path.display()));
     if let Some(folder) = report.path.parent().filter(|folder| *folder != Path::new("")) {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    std::fs::write(&report.path, render(report.format, entries)).map_err(failed)
+    let mut file = BufWriter::with_capacity(WRITTEN_AT_ONCE, File::create(&report.path).map_err(failed)?);
+    for piece in assemble(report.format, parts) {
+        file.write_all(piece.as_bytes()).map_err(failed)?;
+    }
+    file.flush().map_err(failed)
 }
 
 /// A failed test outweighs what could not be run, and that outweighs wrong input.

@@ -25,6 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client of one server.
 pub(super) struct ApiClient {
+    connector: Connector,
     http: HttpClient,
     base: Url,
     authorization: Option<HeaderValue>,
@@ -69,7 +70,17 @@ impl ApiClient {
             }
             None => None,
         };
-        Ok(Self { http: HttpClient::new(connector), base, authorization })
+        Ok(Self { http: HttpClient::new(connector.clone()), connector, base, authorization })
+    }
+
+    /// The same client with connections of its own.
+    pub(super) fn beside(&self) -> Self {
+        Self {
+            connector: self.connector.clone(),
+            http: HttpClient::new(self.connector.clone()),
+            base: self.base.clone(),
+            authorization: self.authorization.clone(),
+        }
     }
 
     /// The server, for messages.
