@@ -71,7 +71,7 @@ pub(crate) fn collect(arguments: &[String]) -> Result<Vec<Source>, Stop> {
 }
 
 /// A file found in a folder.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 struct Found {
     path: PathBuf,
     /// Whether it is a file itself, and no link to one.
@@ -149,8 +149,17 @@ fn yaml_files(folder: &Path) -> Result<Vec<Found>, Stop> {
             files.push(file);
         }
     })?;
-    files.sort();
+    sort(&mut files);
     Ok(files)
+}
+
+/// Sorts as paths compare, name by name. Each path is taken apart once, and not for every comparison.
+fn sort(files: &mut [Found]) {
+    files.sort_by_cached_key(|file| -> Vec<u8> {
+        // A separator comes before whatever else a name may go on with.
+        let bytes = file.path.as_os_str().as_encoded_bytes().iter();
+        bytes.map(|byte| if std::path::is_separator(char::from(*byte)) { 0 } else { *byte }).collect()
+    });
 }
 
 fn walk(folder: &Path, found: &mut dyn FnMut(Found)) -> Result<(), Stop> {
@@ -191,7 +200,7 @@ fn matching(glob: &str) -> Result<Vec<Found>, Stop> {
             files.push(file);
         }
     })?;
-    files.sort();
+    sort(&mut files);
     Ok(files)
 }
 
@@ -213,6 +222,16 @@ mod tests {
         ] {
             assert_eq!(looks_like_a_flow(text), flow, "{text:?}");
         }
+    }
+
+    #[test]
+    fn files_are_sorted_as_their_paths_compare() {
+        let names = ["b/a", "a.b/c", "a/z", "a-b/c", "a", "a/b/c", "ab", "a b/x", "ä", "a/b"];
+        let mut files: Vec<Found> = names.iter().map(|name| Found { path: name.into(), plain: true }).collect();
+        sort(&mut files);
+        let mut expect: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+        expect.sort();
+        assert_eq!(files.into_iter().map(|file| file.path).collect::<Vec<_>>(), expect);
     }
 
     #[test]
