@@ -15,11 +15,14 @@ use futures::FutureExt;
 use metrics::SharedString;
 use testmesh_shared::clock::Clock;
 use testmesh_shared::error::ErrorCode;
+use testmesh_shared::internal::CallContext;
+use testmesh_shared::trace::TraceParent;
 use tracing::Instrument;
 
 use crate::auth::host;
 use crate::auth::scope::Scope;
 use crate::auth::tokens::Identity;
+use crate::extract::header::trace_parent;
 use crate::extract::query;
 use crate::meters;
 use crate::problem::Problem;
@@ -44,7 +47,8 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let mut response = match admit(&app, &request, path) {
         Ok(identity) => {
             caller = identity;
-            let answer = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+            let work = context(request.headers(), &request_id).scope(next.run(request));
+            let answer = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;
             answer.unwrap_or_else(|_| Problem::internal().into_response())
         }
         Err(problem) => problem.into_response(),
@@ -73,6 +77,12 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let label = route.as_ref().map_or(SharedString::const_str("none"), |route| route.as_str().to_owned().into());
     meters::count(&method, label, status, took);
     response
+}
+
+/// What other processes are asked for on the way carries the same request id and trace.
+fn context(headers: &HeaderMap, request_id: &str) -> CallContext {
+    let trace = trace_parent(headers).unwrap_or_else(TraceParent::generate);
+    CallContext { request_id: request_id.into(), trace, deadline: None }
 }
 
 /// Decides whether a request may go on; who sent it, when tokens are in use.

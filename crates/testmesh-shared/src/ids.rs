@@ -61,6 +61,10 @@ define_id!(
     ExecutionId
 );
 define_id!(
+    /// One writing of something that is stored: carried out once, however often it is asked for.
+    WriteId
+);
+define_id!(
     /// A stored environment.
     EnvironmentId
 );

@@ -12,7 +12,7 @@ use testmesh_shared::page::{Page, PageKey, PageRequest};
 use uuid::Uuid;
 
 use crate::flow_repository::{failed, is_unique_violation};
-use crate::{Environment, EnvironmentRepository, NewEnvironment, StorageError, page_of};
+use crate::{Environment, EnvironmentEdit, EnvironmentRepository, NewEnvironment, StorageError, page_of};
 
 /// Environments in `db`, which is of [`crate::SCHEMA`].
 pub fn environment_repository(db: &Db, clock: Arc<dyn Clock>) -> Arc<dyn EnvironmentRepository> {
@@ -51,8 +51,8 @@ impl From<EnvironmentRow> for Environment {
 
 #[async_trait]
 impl EnvironmentRepository for SqlEnvironmentRepository {
-    async fn create(&self, environment: NewEnvironment) -> Result<Environment, StorageError> {
-        let (id, now) = (EnvironmentId::generate(&*self.clock), self.clock.now());
+    async fn create(&self, id: EnvironmentId, environment: NewEnvironment) -> Result<Environment, StorageError> {
+        let now = self.clock.now();
         let stored: Result<(), sqlx::Error> = on_db!(&self.db, engine => async {
             let mut tx = engine.begin().await?;
             sqlx::query(include_str!("../sql/insert_environment.sql"))
@@ -70,7 +70,11 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
             Ok(()) => {
                 Ok(Environment { id, name, description, variables, revision: 1, created_at: now, updated_at: now })
             }
-            Err(error) if is_unique_violation(&error) => Err(StorageError::NameTaken { name }),
+            Err(error) if is_unique_violation(&error) => {
+                // Either the name is taken, or this one was stored before and the caller repeats itself.
+                let found = self.find_by(include_str!("../sql/find_environment_by_id.sql"), id.as_uuid()).await?;
+                found.ok_or(StorageError::NameTaken { name })
+            }
             Err(source) => Err(failed(format!("store environment `{name}`"))(source)),
         }
     }
@@ -98,12 +102,8 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
         Ok(page_of(environments, page, |item| PageKey { created_at: item.created_at, id: item.id.as_uuid() }))
     }
 
-    async fn update(
-        &self,
-        name: &str,
-        environment: NewEnvironment,
-        expected: Option<u32>,
-    ) -> Result<Option<Environment>, StorageError> {
+    async fn update(&self, name: &str, edit: EnvironmentEdit) -> Result<Option<Environment>, StorageError> {
+        let EnvironmentEdit { write, environment, expected } = edit;
         let now = self.clock.now();
         let updated: Result<Option<(Uuid, Unsigned, Stamp)>, sqlx::Error> = on_db!(&self.db, engine => async {
             let mut tx = engine.begin().await?;
@@ -114,6 +114,7 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
                 .bind(JsonText(&environment.variables))
                 .bind(Stamp(now))
                 .bind(expected.map(Unsigned))
+                .bind(write.as_uuid())
                 .fetch_optional(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -130,7 +131,13 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
                 created_at: created_at.0,
                 updated_at: now,
             })),
-            Ok(None) => self.explain_miss(name, expected).await.map(|()| None),
+            Ok(None) => {
+                let written = include_str!("../sql/find_written_environment.sql");
+                match self.find_by(written, write.as_uuid()).await? {
+                    Some(environment) => Ok(Some(environment)),
+                    None => self.explain_miss(name, expected).await.map(|()| None),
+                }
+            }
             Err(error) if is_unique_violation(&error) => Err(StorageError::NameTaken { name: new_name }),
             Err(source) => Err(failed(format!("store environment `{name}`"))(source)),
         }
@@ -155,6 +162,14 @@ impl EnvironmentRepository for SqlEnvironmentRepository {
 }
 
 impl SqlEnvironmentRepository {
+    /// The environment that `statement` finds by one id.
+    async fn find_by(&self, statement: &'static str, id: Uuid) -> Result<Option<Environment>, StorageError> {
+        let row: Result<Option<EnvironmentRow>, _> = on_db!(&self.db, engine => {
+            sqlx::query_as(statement).bind(id).fetch_optional(engine.reader()).await
+        });
+        Ok(row.map_err(failed(format!("read the environment of `{id}`")))?.map(Environment::from))
+    }
+
     /// Tells why a guarded statement changed nothing: fine when there is no such environment.
     async fn explain_miss(&self, name: &str, expected: Option<u32>) -> Result<(), StorageError> {
         let found: Result<Option<Unsigned>, _> = on_db!(&self.db, engine => {

@@ -11,7 +11,8 @@ use testmesh_shared::{on_db, sql};
 use uuid::Uuid;
 
 use crate::{
-    FlowFilter, FlowHeader, FlowRepository, FlowSummary, FlowVersion, NewFlow, StorageError, StoredFlow, page_of,
+    FlowEdit, FlowFilter, FlowHeader, FlowRepository, FlowSummary, FlowVersion, NewFlow, StorageError, StoredFlow,
+    page_of,
 };
 
 /// Flows in `db`, which is of [`crate::SCHEMA`].
@@ -125,17 +126,18 @@ impl FlowRepository for SqlFlowRepository {
         Ok(page_of(flows, page, |flow| PageKey { created_at: flow.created_at, id: flow.id.as_uuid() }))
     }
 
-    async fn update(
-        &self,
-        id: FlowId,
-        header: FlowHeader,
-        yaml: String,
-        expected: Option<u32>,
-    ) -> Result<Option<StoredFlow>, StorageError> {
-        match self.add_version(id, &header, yaml, expected).await {
+    async fn update(&self, id: FlowId, edit: FlowEdit) -> Result<Option<StoredFlow>, StorageError> {
+        match self.add_version(id, &edit).await {
             Ok(Some(stored)) => Ok(Some(stored)),
-            Ok(None) => self.explain_miss(id, expected).await.map(|()| None),
-            Err(error) if is_unique_violation(&error) => Err(StorageError::NameTaken { name: header.name }),
+            Ok(None) => match self.find_written(id, &edit).await? {
+                Some(stored) => Ok(Some(stored)),
+                None => self.explain_miss(id, edit.expected).await.map(|()| None),
+            },
+            Err(error) if is_unique_violation(&error) => {
+                // Either the name is taken, or this very write was carried out before and the caller repeats itself.
+                let stored = self.find_written(id, &edit).await?;
+                stored.map(Some).ok_or(StorageError::NameTaken { name: edit.header.name })
+            }
             Err(source) => Err(failed(format!("store a version of flow `{id}`"))(source)),
         }
     }
@@ -203,6 +205,7 @@ impl SqlFlowRepository {
                 .bind(Unsigned(1))
                 .bind(flow.yaml.as_str())
                 .bind(Stamp(now))
+                .bind(None::<Uuid>)
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
@@ -212,13 +215,8 @@ impl SqlFlowRepository {
     }
 
     /// `None`: there is no such flow, or its newest version is not the expected one.
-    async fn add_version(
-        &self,
-        id: FlowId,
-        header: &FlowHeader,
-        yaml: String,
-        expected: Option<u32>,
-    ) -> Result<Option<StoredFlow>, sqlx::Error> {
+    async fn add_version(&self, id: FlowId, edit: &FlowEdit) -> Result<Option<StoredFlow>, sqlx::Error> {
+        let FlowEdit { write, header, yaml, expected } = edit;
         let now = self.clock.now();
         let updated: Option<(Unsigned, Stamp)> = on_db!(&self.db, engine => {
             let mut tx = engine.begin().await?;
@@ -239,17 +237,26 @@ impl SqlFlowRepository {
                     .bind(version)
                     .bind(yaml.as_str())
                     .bind(Stamp(now))
+                    .bind(Some(write.as_uuid()))
                     .execute(&mut *tx)
                     .await?;
                 tx.commit().await?;
             }
             updated
         });
-        Ok(updated.map(|(version, created_at)| {
-            let header = header.clone();
-            let summary = FlowSummary { id, header, version: version.0, created_at: created_at.0, updated_at: now };
-            StoredFlow { summary, yaml }
-        }))
+        Ok(updated.map(|(version, created_at)| stored(id, edit, (version, Stamp(now), created_at))))
+    }
+
+    /// What this write made of the flow, when it was carried out before.
+    async fn find_written(&self, id: FlowId, edit: &FlowEdit) -> Result<Option<StoredFlow>, StorageError> {
+        let found: Result<Option<(Unsigned, Stamp, Stamp)>, _> = on_db!(&self.db, engine => {
+            sqlx::query_as(include_str!("../sql/find_written_version.sql"))
+                .bind(id.as_uuid())
+                .bind(edit.write.as_uuid())
+                .fetch_optional(engine.reader())
+                .await
+        });
+        Ok(found.map_err(failed(format!("read flow `{id}`")))?.map(|times| stored(id, edit, times)))
     }
 
     /// Tells why a guarded statement changed nothing: fine when there is no such flow.
@@ -265,6 +272,13 @@ impl SqlFlowRepository {
             _ => Ok(()),
         }
     }
+}
+
+/// The flow as an edit made it: its version, when that was stored, and when the first one was.
+fn stored(id: FlowId, edit: &FlowEdit, (version, updated_at, created_at): (Unsigned, Stamp, Stamp)) -> StoredFlow {
+    let header = edit.header.clone();
+    let summary = FlowSummary { id, header, version: version.0, created_at: created_at.0, updated_at: updated_at.0 };
+    StoredFlow { summary, yaml: edit.yaml.clone() }
 }
 
 fn search_text(header: &FlowHeader) -> String {

@@ -7,6 +7,7 @@
 
 mod environment_repository;
 mod flow_repository;
+pub mod remote;
 mod schema;
 
 use async_trait::async_trait;
@@ -14,7 +15,8 @@ use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::{EnvironmentId, FlowId};
+use testmesh_shared::ids::{EnvironmentId, FlowId, WriteId};
+use testmesh_shared::internal::CallError;
 use testmesh_shared::page::{Page, PageKey, PageRequest};
 
 pub use environment_repository::environment_repository;
@@ -44,6 +46,19 @@ pub struct NewFlow {
     pub header: FlowHeader,
     /// The text as it was written.
     pub yaml: String,
+}
+
+/// A new version of a flow.
+#[derive(Debug, Clone)]
+pub struct FlowEdit {
+    /// The caller's id: the same write twice is one version.
+    pub write: WriteId,
+    /// Taken from the text by the caller.
+    pub header: FlowHeader,
+    /// The text as it was written.
+    pub yaml: String,
+    /// Only if the newest version is this one; none: whichever it is.
+    pub expected: Option<u32>,
 }
 
 /// A flow without its text.
@@ -129,6 +144,17 @@ pub struct NewEnvironment {
     pub variables: IndexMap<String, serde_json::Value>,
 }
 
+/// Other content for an environment.
+#[derive(Debug, Clone)]
+pub struct EnvironmentEdit {
+    /// The caller's id: the same write twice, with no other between, is one change.
+    pub write: WriteId,
+    /// What to put in its place.
+    pub environment: NewEnvironment,
+    /// Only if this revision is stored; none: whichever it is.
+    pub expected: Option<u32>,
+}
+
 /// A store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -155,6 +181,15 @@ pub enum StorageError {
         #[source]
         source: sqlx::Error,
     },
+    /// The process that keeps the store did not do it: it is away, slow, refuses this one, or has trouble itself.
+    #[error("{operation}")]
+    Unavailable {
+        /// What was tried, with its ids.
+        operation: String,
+        /// What became of the call.
+        #[source]
+        source: Box<CallError>,
+    },
 }
 
 impl StorageError {
@@ -163,7 +198,7 @@ impl StorageError {
         match self {
             StorageError::NameTaken { .. } => ErrorCode::NameTaken,
             StorageError::VersionMismatch { .. } => ErrorCode::PreconditionFailed,
-            StorageError::Database { .. } => ErrorCode::Unavailable,
+            StorageError::Database { .. } | StorageError::Unavailable { .. } => ErrorCode::Unavailable,
         }
     }
 }
@@ -179,14 +214,8 @@ pub trait FlowRepository: Send + Sync {
     async fn find_by_name(&self, name: &str) -> Result<Option<StoredFlow>, StorageError>;
     /// A page of flows, newest first by creation.
     async fn list(&self, filter: &FlowFilter, page: PageRequest) -> Result<Page<FlowSummary>, StorageError>;
-    /// Stores a new version. With `expected`, only if the newest version is that one. `None`: no such flow.
-    async fn update(
-        &self,
-        id: FlowId,
-        header: FlowHeader,
-        yaml: String,
-        expected: Option<u32>,
-    ) -> Result<Option<StoredFlow>, StorageError>;
+    /// Stores a new version; the same write again changes nothing and gives that version. `None`: no such flow.
+    async fn update(&self, id: FlowId, edit: FlowEdit) -> Result<Option<StoredFlow>, StorageError>;
     /// Takes a flow out of the lists. `false`: there was none.
     async fn delete(&self, id: FlowId, expected: Option<u32>) -> Result<bool, StorageError>;
     /// Every version, newest first. `None`: no such flow.
@@ -198,20 +227,15 @@ pub trait FlowRepository: Send + Sync {
 /// Keeps environments, by name.
 #[async_trait]
 pub trait EnvironmentRepository: Send + Sync {
-    /// Stores a new environment.
-    async fn create(&self, environment: NewEnvironment) -> Result<Environment, StorageError>;
+    /// Stores a new environment; the same id again changes nothing and gives what is stored.
+    async fn create(&self, id: EnvironmentId, environment: NewEnvironment) -> Result<Environment, StorageError>;
     /// The environment with this name.
     async fn find(&self, name: &str) -> Result<Option<Environment>, StorageError>;
     /// A page of environments, newest first.
     async fn list(&self, page: PageRequest) -> Result<Page<Environment>, StorageError>;
-    /// Puts `environment` in place of the one called `name` (and renames it if the names differ).
-    async fn update(
-        &self,
-        name: &str,
-        environment: NewEnvironment,
-        expected: Option<u32>,
-    ) -> Result<Option<Environment>, StorageError>;
-    /// Deletes it. `false`: there was none.
+    /// Puts other content in place of the environment called `name` (and renames it if the names differ).
+    async fn update(&self, name: &str, edit: EnvironmentEdit) -> Result<Option<Environment>, StorageError>;
+    /// Deletes it. `false`: there was none. Not to be repeated without looking: the name may be another's by then.
     async fn delete(&self, name: &str, expected: Option<u32>) -> Result<bool, StorageError>;
 }
 

@@ -1,6 +1,7 @@
 //! Request headers that carry a value of their own.
 
 use axum::http::HeaderMap;
+use testmesh_shared::trace::TraceParent;
 
 use crate::problem::Problem;
 
@@ -43,13 +44,10 @@ pub(crate) fn event_number(field: &str, text: &str) -> Result<u64, Problem> {
 /// The trace that a `traceparent` header (W3C Trace Context) names; a malformed one is ignored, as its specification
 /// asks.
 pub(crate) fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let mut parts = text.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    let usable = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16);
-    let zero = trace.bytes().all(|byte| byte == b'0');
-    (usable && !zero).then(|| trace.to_owned())
+    trace_parent(headers).map(TraceParent::trace_id)
+}
+
+/// As [`trace_id`], with the caller's span in it.
+pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }

@@ -20,7 +20,7 @@ impl From<StorageError> for Problem {
             StorageError::VersionMismatch { expected, found } => {
                 Self::new(error.code(), version_mismatch(*expected, *found))
             }
-            StorageError::Database { .. } => {
+            StorageError::Database { .. } | StorageError::Unavailable { .. } => {
                 log_chain(&error);
                 Self::new(error.code(), STORE_DETAIL).retry_after(1)
             }

@@ -10,8 +10,8 @@ use testmesh_runner::executor::{Cancelled, Definition, Executor, Idempotency, Ne
 use testmesh_runner::record::{ExecutionStatus, Phase, StepStatus};
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::error::ErrorCode;
-use testmesh_shared::ids::{ExecutionId, FlowId};
-use testmesh_storage::{FlowHeader, NewEnvironment, NewFlow};
+use testmesh_shared::ids::{EnvironmentId, ExecutionId, FlowId, WriteId};
+use testmesh_storage::{FlowEdit, FlowHeader, NewEnvironment, NewFlow};
 
 use crate::server::{LOG, LONG, PATIENCE, Server, inline};
 
@@ -93,10 +93,12 @@ async fn stored_flow_runs_in_the_version_asked_for_with_its_environment(server: 
         format!("name: greet\nsteps:\n  - action: log\n    config: {{message: '{word} ${{WHO}} ${{HOW}}'}}\n")
     };
     server.flows.create(NewFlow { id, header: header(), yaml: text("hello") }).await.unwrap();
-    server.flows.update(id, header(), text("goodbye"), None).await.unwrap();
+    let write = WriteId::generate(&SystemClock);
+    let edit = FlowEdit { write, header: header(), yaml: text("goodbye"), expected: None };
+    server.flows.update(id, edit).await.unwrap();
     let variables: IndexMap<_, _> = [("WHO".to_owned(), json!("world"))].into();
     let environment = NewEnvironment { name: "here".to_owned(), description: None, variables };
-    server.environments.create(environment).await.unwrap();
+    server.environments.create(EnvironmentId::generate(&SystemClock), environment).await.unwrap();
     for (version, expect) in [(None, "goodbye world 7"), (Some(1), "hello world 7"), (Some(2), "goodbye world 7")] {
         let run = NewRun {
             definition: Definition::Stored { flow_id: id, version },

@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 use testmesh_shared::clock::SystemClock;
-use testmesh_shared::ids::FlowId;
+use testmesh_shared::ids::{FlowId, WriteId};
 use testmesh_shared::page::PageRequest;
-use testmesh_storage::{FlowFilter, FlowHeader, NewFlow, StorageError, StoredFlow};
+use testmesh_storage::{FlowEdit, FlowFilter, FlowHeader, NewFlow, StorageError, StoredFlow};
 
 use crate::stores::{Stores, contract};
 
@@ -13,6 +13,8 @@ contract! {
     name_is_unique_among_living_flows,
     creating_twice_with_one_id_creates_once,
     every_update_is_a_version,
+    updating_twice_with_one_write_is_one_version,
+    concurrent_repetitions_of_one_write_are_one_version,
     update_with_a_stale_version_changes_nothing,
     update_to_a_taken_name_changes_nothing,
     deleted_flow_is_gone_and_its_name_free,
@@ -30,6 +32,10 @@ fn header(name: &str) -> FlowHeader {
 fn new_flow(header: FlowHeader) -> NewFlow {
     let yaml = format!("name: {}", header.name);
     NewFlow { id: FlowId::generate(&SystemClock), header, yaml }
+}
+
+fn edit(header: FlowHeader, yaml: String, expected: Option<u32>) -> FlowEdit {
+    FlowEdit { write: WriteId::generate(&SystemClock), header, yaml, expected }
 }
 
 async fn create(stores: &Stores, name: &str) -> StoredFlow {
@@ -80,12 +86,12 @@ async fn every_update_is_a_version(stores: Stores) {
     let first = create(&stores, "login").await;
     let id = first.summary.id;
     stores.clock.advance(TimeDelta::seconds(5));
-    let second = stores.flows.update(id, header("sign in"), "two".to_owned(), Some(1)).await.unwrap().unwrap();
+    let second = stores.flows.update(id, edit(header("sign in"), "two".to_owned(), Some(1))).await.unwrap().unwrap();
     assert_eq!((second.summary.version, second.yaml.as_str()), (2, "two"));
     assert_eq!(second.summary.created_at, first.summary.created_at);
     assert_eq!(second.summary.updated_at, first.summary.updated_at + TimeDelta::seconds(5));
     assert_eq!(stores.flows.find(id).await.unwrap(), Some(second));
-    stores.flows.update(id, header("sign in"), "three".to_owned(), None).await.unwrap().unwrap();
+    stores.flows.update(id, edit(header("sign in"), "three".to_owned(), None)).await.unwrap().unwrap();
     let versions = stores.flows.versions(id).await.unwrap().unwrap();
     let texts: Vec<_> = versions.iter().map(|version| (version.version, version.yaml.as_str())).collect();
     assert_eq!(texts, [(3, "three"), (2, "two"), (1, "name: login")]);
@@ -94,16 +100,45 @@ async fn every_update_is_a_version(stores: Stores) {
     assert_eq!(stores.flows.find_by_name("login").await.unwrap(), None);
 }
 
+async fn updating_twice_with_one_write_is_one_version(stores: Stores) {
+    let id = create(&stores, "login").await.summary.id;
+    for (version, expected) in [(2, None), (3, Some(2))] {
+        let change = edit(header("sign in"), format!("text {version}"), expected);
+        let first = stores.flows.update(id, change.clone()).await.unwrap().unwrap();
+        assert_eq!(first.summary.version, version);
+        stores.clock.advance(TimeDelta::seconds(5));
+        let second = stores.flows.update(id, change.clone()).await.unwrap().unwrap();
+        assert_eq!(first, second);
+    }
+    // A repetition that comes after somebody else's version does not undo that.
+    let late = edit(header("sign in"), "late".to_owned(), None);
+    let first = stores.flows.update(id, late.clone()).await.unwrap();
+    let newest = stores.flows.update(id, edit(header("login"), "newest".to_owned(), None)).await.unwrap();
+    assert_eq!(stores.flows.update(id, late).await.unwrap(), first);
+    assert_eq!(stores.flows.find(id).await.unwrap(), newest);
+    assert_eq!(stores.flows.versions(id).await.unwrap().unwrap().len(), 5);
+}
+
+async fn concurrent_repetitions_of_one_write_are_one_version(stores: Stores) {
+    let id = create(&stores, "login").await.summary.id;
+    let change = edit(header("login"), "two".to_owned(), None);
+    let results = futures::future::join_all((0..8).map(|_| stores.flows.update(id, change.clone()))).await;
+    for result in results {
+        assert_eq!(result.unwrap().unwrap().summary.version, 2);
+    }
+    assert_eq!(stores.flows.versions(id).await.unwrap().unwrap().len(), 2);
+}
+
 async fn update_with_a_stale_version_changes_nothing(stores: Stores) {
     let flow = create(&stores, "login").await;
     let id = flow.summary.id;
-    let error = stores.flows.update(id, header("other"), "two".to_owned(), Some(7)).await.unwrap_err();
+    let error = stores.flows.update(id, edit(header("other"), "two".to_owned(), Some(7))).await.unwrap_err();
     assert!(matches!(error, StorageError::VersionMismatch { expected: 7, found: 1 }), "{error:?}");
     let error = stores.flows.delete(id, Some(7)).await.unwrap_err();
     assert!(matches!(error, StorageError::VersionMismatch { expected: 7, found: 1 }), "{error:?}");
     assert_eq!(stores.flows.find(id).await.unwrap(), Some(flow));
     let nobody = FlowId::generate(&SystemClock);
-    assert_eq!(stores.flows.update(nobody, header("other"), "two".to_owned(), Some(7)).await.unwrap(), None);
+    assert_eq!(stores.flows.update(nobody, edit(header("other"), "two".to_owned(), Some(7))).await.unwrap(), None);
     assert!(!stores.flows.delete(nobody, Some(7)).await.unwrap());
 }
 
@@ -111,7 +146,7 @@ async fn update_to_a_taken_name_changes_nothing(stores: Stores) {
     create(&stores, "login").await;
     let logout = create(&stores, "logout").await;
     let id = logout.summary.id;
-    let error = stores.flows.update(id, header("login"), "two".to_owned(), None).await.unwrap_err();
+    let error = stores.flows.update(id, edit(header("login"), "two".to_owned(), None)).await.unwrap_err();
     assert!(matches!(&error, StorageError::NameTaken { name } if name == "login"), "{error:?}");
     assert_eq!(stores.flows.versions(id).await.unwrap().unwrap().len(), 1);
     assert_eq!(stores.flows.find(id).await.unwrap(), Some(logout));
@@ -125,7 +160,7 @@ async fn deleted_flow_is_gone_and_its_name_free(stores: Stores) {
     assert_eq!(stores.flows.find_by_name("login").await.unwrap(), None);
     assert_eq!(stores.flows.versions(id).await.unwrap(), None);
     assert_eq!(stores.flows.version(id, 1).await.unwrap(), None);
-    assert_eq!(stores.flows.update(id, header("login"), "two".to_owned(), None).await.unwrap(), None);
+    assert_eq!(stores.flows.update(id, edit(header("login"), "two".to_owned(), None)).await.unwrap(), None);
     assert!(listed(&stores, FlowFilter::default()).await.is_empty());
     create(&stores, "login").await;
 }
@@ -194,7 +229,8 @@ async fn filters_narrow_the_list(stores: Stores) {
 
 async fn concurrent_updates_of_one_version_have_one_winner(stores: Stores) {
     let id = create(&stores, "login").await.summary.id;
-    let updates = (0..8).map(|number| stores.flows.update(id, header("login"), format!("text {number}"), Some(1)));
+    let updates =
+        (0..8).map(|number| stores.flows.update(id, edit(header("login"), format!("text {number}"), Some(1))));
     let mut tasks = Vec::new();
     for update in updates {
         tasks.push(update);
@@ -206,7 +242,7 @@ async fn concurrent_updates_of_one_version_have_one_winner(stores: Stores) {
 
 async fn concurrent_updates_of_any_version_all_count(stores: Stores) {
     let id = create(&stores, "login").await.summary.id;
-    let updates = (0..8).map(|number| stores.flows.update(id, header("login"), format!("text {number}"), None));
+    let updates = (0..8).map(|number| stores.flows.update(id, edit(header("login"), format!("text {number}"), None)));
     for result in futures::future::join_all(updates).await {
         result.unwrap().unwrap();
     }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use indexmap::IndexMap;
 use serde::Deserialize;
+use testmesh_shared::ids::EnvironmentId;
 use testmesh_storage::{Environment, NewEnvironment};
 use utoipa::ToSchema;
 
@@ -43,6 +44,7 @@ pub(crate) async fn create(State(app): Cx, body: Body) -> Result<Response, Probl
     check_name(&name)?;
     check_description(description.as_deref())?;
     check_variables(&variables)?;
-    let stored = app.environments.create(NewEnvironment { name, description, variables }).await?;
+    let id = EnvironmentId::generate(&*app.clock);
+    let stored = app.environments.create(id, NewEnvironment { name, description, variables }).await?;
     Ok(located(versioned(StatusCode::CREATED, stored.revision, &stored), &path(&stored.name)))
 }

@@ -5,7 +5,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use indexmap::IndexMap;
 use serde::Deserialize;
-use testmesh_storage::{Environment, NewEnvironment};
+use testmesh_shared::ids::WriteId;
+use testmesh_storage::{Environment, EnvironmentEdit, NewEnvironment};
 use utoipa::ToSchema;
 
 use super::{check_description, check_name, check_variables, not_found};
@@ -61,8 +62,9 @@ pub(crate) async fn update(
     check_description(content.description.as_deref())?;
     check_variables(&content.variables)?;
     let expected = expected(&app, &name, &basis).await?;
-    let new = NewEnvironment { name: new_name, description: content.description, variables: content.variables };
-    let stored = app.environments.update(&name, new, expected).await?.ok_or_else(|| not_found(&name))?;
+    let environment = NewEnvironment { name: new_name, description: content.description, variables: content.variables };
+    let edit = EnvironmentEdit { write: WriteId::generate(&*app.clock), environment, expected };
+    let stored = app.environments.update(&name, edit).await?.ok_or_else(|| not_found(&name))?;
     Ok(versioned(StatusCode::OK, stored.revision, &stored))
 }
 

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use testmesh_shared::ids::FlowId;
-use testmesh_storage::{FlowHeader, StoredFlow};
+use testmesh_shared::ids::{FlowId, WriteId};
+use testmesh_storage::{FlowEdit, FlowHeader, StoredFlow};
 
 use super::not_found;
 use crate::definition;
@@ -55,7 +55,8 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let expected = expected(app, id, basis).await?;
     let (header, yaml) = content;
-    let stored = app.flows.update(id, header, yaml, expected).await?.ok_or_else(|| not_found(id))?;
+    let edit = FlowEdit { write: WriteId::generate(&*app.clock), header, yaml, expected };
+    let stored = app.flows.update(id, edit).await?.ok_or_else(|| not_found(id))?;
     Ok(versioned(StatusCode::OK, stored.summary.version, &stored))
 }
 
