@@ -1,4 +1,5 @@
-//! Infrastructure without business logic: ids, clock, databases, outgoing network, tasks, telemetry.
+//! Infrastructure without business logic: ids, clock, databases, outgoing network, calls between processes, tasks,
+//! telemetry.
 //!
 //! Nothing here knows what a flow is. Every domain crate may depend on this one; it depends on none of them.
 

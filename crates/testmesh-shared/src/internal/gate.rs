@@ -21,6 +21,9 @@ use super::serve::VerifiedPeer;
 use super::{CallContext, Credentials, RELEASE, TOKEN_SETTING, header};
 use crate::error::ErrorCode;
 
+/// Longer ones are not logged: anybody can send them.
+const LONGEST_RELEASE: usize = 32;
+
 /// What one process takes on for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateLimits {
@@ -159,7 +162,8 @@ where
         let context = CallContext::from_headers(request.headers());
         let (request_id, trace_id) = (Arc::clone(&context.request_id), context.trace.trace_id());
         let path = request.uri().path().to_owned();
-        let peer = request.headers().get(header::RELEASE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let peer = request.headers().get(header::RELEASE).and_then(|value| value.to_str().ok());
+        let peer = peer.filter(|release| release.len() <= LONGEST_RELEASE).map(str::to_owned);
         let admitted = self.gate.admit(&request);
         request.extensions_mut().insert(Admitted { body_bytes: self.gate.limits.body_bytes });
         // The clone takes the next call: this instance is the one that said it is ready.

@@ -97,6 +97,53 @@ async fn only_callers_with_a_known_token_get_through() {
     process.stop().await;
 }
 
+/// The token that goes out with a call.
+fn sent(credentials: &Credentials) -> String {
+    let mut headers = HeaderMap::new();
+    credentials.stamp(&mut headers, None);
+    headers["authorization"].to_str().unwrap().trim_start_matches("Bearer ").to_owned()
+}
+
+// Time is paused: a sleep ends as soon as everything else waits too.
+#[tokio::test(start_paused = true)]
+async fn files_that_change_are_read_again_and_broken_ones_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let [token, certificate, key, ca] = ["token", "tls.crt", "tls.key", "ca.crt"].map(|name| folder.path().join(name));
+    let authority = Authority::new();
+    let write_pem = |pem: &TlsPem| {
+        for (path, content) in [(&certificate, &pem.certificate), (&key, &pem.key), (&ca, &pem.ca)] {
+            std::fs::write(path, content).unwrap();
+        }
+    };
+    let (first, second) = (authority.pem_for("one"), authority.pem_for("two"));
+    let tls = InternalTls::new(first.clone()).unwrap();
+    let credentials = Credentials::new(Some(InternalToken::parse(TOKEN).unwrap()), Some(tls)).unwrap();
+    let shown = || credentials.tls().unwrap().client().identity.unwrap().certificate;
+    let tasks = Tasks::new();
+    let stop = || tasks.cancelled().clone();
+    tasks.spawn(credentials.token().unwrap().clone().follow(token.clone(), stop()));
+    tasks.spawn(credentials.tls().unwrap().clone().follow(certificate.clone(), key.clone(), ca.clone(), stop()));
+    let a_moment = || tokio::time::sleep(Duration::from_secs(11));
+
+    std::fs::write(&token, OTHER).unwrap();
+    write_pem(&second);
+    a_moment().await;
+    assert_eq!((sent(&credentials).as_str(), shown()), (OTHER, second.certificate.clone()));
+    // Neither an unusable token, a key of another certificate, nor a missing file makes a process forget what it knows.
+    std::fs::write(&token, "short").unwrap();
+    write_pem(&TlsPem { key: first.key.clone(), ..second.clone() });
+    a_moment().await;
+    assert_eq!((sent(&credentials).as_str(), shown()), (OTHER, second.certificate.clone()));
+    std::fs::remove_file(&token).unwrap();
+    a_moment().await;
+    assert_eq!(sent(&credentials), OTHER);
+    std::fs::write(&token, TOKEN).unwrap();
+    write_pem(&first);
+    a_moment().await;
+    assert_eq!((sent(&credentials).as_str(), shown()), (TOKEN, first.certificate));
+    tasks.shutdown().await;
+}
+
 #[tokio::test]
 async fn only_callers_with_a_certificate_of_the_authority_get_through() {
     let authority = Authority::new();

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use axum::{Json, Router};
 use serde_json::json;
 use testmesh_shared::error::ErrorCode;
@@ -35,10 +35,12 @@ pub fn router(flows: Arc<dyn FlowRepository>, environments: Arc<dyn EnvironmentR
         stores.flows.find(FlowId::from(Uuid::nil())).await?;
         Ok(wire::Storage { name: env!("CARGO_PKG_NAME").to_owned(), release: RELEASE.to_owned() })
     });
-    let router = router.fallback(async || {
+    // A route and no fallback, so that this can be merged with what else is on the listener.
+    let unknown = async || {
         let message = format!("this release ({RELEASE}) has no such operation");
         refusal(StatusCode::NOT_FOUND, &WireError::new(ErrorCode::RouteNotFound, message))
-    });
+    };
+    let router = router.route("/internal/storage/{*operation}", any(unknown));
     router.with_state(Stores { flows, environments })
 }
 
@@ -68,10 +70,10 @@ fn of_flows(router: Router<Stores>) -> Router<Stores> {
     });
     let router = on(router, async |stores: Stores, question: wire::ListVersions| {
         let versions = stores.flows.versions(question.id).await?;
-        Ok(versions.map(|versions| versions.into_iter().map(wire::Version::from).collect()))
+        Ok(versions.map(|versions| versions.into_iter().map(wire::VersionText::from).collect()))
     });
     on(router, async |stores: Stores, question: wire::FindVersion| {
-        Ok(stores.flows.version(question.id, question.version).await?.map(wire::Version::from))
+        Ok(stores.flows.version(question.id, question.version).await?.map(wire::VersionText::from))
     })
 }
 
@@ -129,7 +131,8 @@ async fn question<Q: Question>(request: Request) -> Result<Q, Response> {
 
 async fn read(body: Body, limit: usize) -> Result<axum::body::Bytes, Response> {
     to_bytes(body, limit).await.map_err(|error| {
-        let too_large = error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        let too_large =
+            error.source().and_then(|source| source.downcast_ref::<http_body_util::LengthLimitError>()).is_some();
         if too_large {
             let message = format!("the body is larger than {limit} bytes");
             refusal(StatusCode::PAYLOAD_TOO_LARGE, &WireError::new(ErrorCode::PayloadTooLarge, message))

@@ -14,6 +14,9 @@ use uuid::Uuid;
 
 use crate::{FlowFilter, FlowHeader, FlowSummary, FlowVersion, NewEnvironment, StoredFlow};
 
+/// Most items of a page, whatever is asked for: what [`page::PageRequest`] allows.
+const LONGEST_PAGE: u32 = 200;
+
 /// A question, where it is asked, and what answers it.
 pub(super) trait Question: Serialize + DeserializeOwned + Send + Sync + 'static {
     const PATH: &'static str;
@@ -52,8 +55,8 @@ questions! {
     } -> Option<Flow>;
     // An id is never used again; the answer to a repetition is put right by the client.
     "flows/delete" Always DeleteFlow { id: FlowId, expected: Option<u32>, } -> bool;
-    "flows/versions" Always ListVersions { id: FlowId, } -> Option<Vec<Version>>;
-    "flows/version" Always FindVersion { id: FlowId, version: u32, } -> Option<Version>;
+    "flows/versions" Always ListVersions { id: FlowId, } -> Option<Vec<VersionText>>;
+    "flows/version" Always FindVersion { id: FlowId, version: u32, } -> Option<VersionText>;
     // By the environment's id.
     "environments/create" Always CreateEnvironment { id: EnvironmentId, content: Content, } -> Environment;
     "environments/find" Always FindEnvironment { name: String, } -> Option<Environment>;
@@ -97,7 +100,7 @@ pub(super) struct Flow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Version {
+pub(super) struct VersionText {
     version: u32,
     yaml: String,
     created_at: DateTime<Utc>,
@@ -188,16 +191,16 @@ impl From<Flow> for StoredFlow {
     }
 }
 
-impl From<FlowVersion> for Version {
+impl From<FlowVersion> for VersionText {
     fn from(version: FlowVersion) -> Self {
         let FlowVersion { version, yaml, created_at } = version;
         Self { version, yaml, created_at }
     }
 }
 
-impl From<Version> for FlowVersion {
-    fn from(version: Version) -> Self {
-        let Version { version, yaml, created_at } = version;
+impl From<VersionText> for FlowVersion {
+    fn from(version: VersionText) -> Self {
+        let VersionText { version, yaml, created_at } = version;
         Self { version, yaml, created_at }
     }
 }
@@ -265,7 +268,7 @@ impl From<page::PageRequest> for PageOf {
 
 impl From<PageOf> for page::PageRequest {
     fn from(page: PageOf) -> Self {
-        Self { limit: page.limit, after: page.after.map(page::PageKey::from) }
+        Self { limit: page.limit.min(LONGEST_PAGE), after: page.after.map(page::PageKey::from) }
     }
 }
 

@@ -244,8 +244,8 @@ async fn what_an_older_or_newer_caller_leaves_out_or_adds_does_no_harm() {
     });
     let (status, _) = post(&process.url, "flows/create", Some(TOKEN), &question.to_string()).await;
     assert_eq!(status, StatusCode::OK);
-    let stored = stores.flows.find(id).await.unwrap().unwrap();
-    assert_eq!((stored.summary.header, stored.yaml.as_str()), (header("login"), "name: login"));
+    let kept = stores.flows.find(id).await.unwrap().unwrap();
+    assert_eq!((kept.summary.header, kept.yaml.as_str()), (header("login"), "name: login"));
     let question = json!({"filter": {}, "page": {"limit": 7}, "sort": "name"});
     let (status, page) = post(&process.url, "flows/list", Some(TOKEN), &question.to_string()).await;
     assert_eq!((status, page["items"].as_array().unwrap().len()), (StatusCode::OK, 1));
@@ -265,8 +265,8 @@ async fn writes_whose_answer_is_lost_are_carried_out_once() {
     for expected in [None, Some(2)] {
         let write = if expected.is_some() { WriteId::generate(&SystemClock) } else { write };
         let edit = FlowEdit { write, header: header("login"), yaml: "two".to_owned(), expected };
-        let stored = flows.update(id, edit).await.unwrap();
-        assert_eq!(stores.flows.find(id).await.unwrap(), stored);
+        let kept = flows.update(id, edit).await.unwrap();
+        assert_eq!(stores.flows.find(id).await.unwrap(), kept);
     }
     assert_eq!(stores.flows.versions(id).await.unwrap().unwrap().len(), 3);
     assert!(flows.delete(id, Some(3)).await.unwrap());
@@ -277,9 +277,9 @@ async fn writes_whose_answer_is_lost_are_carried_out_once() {
     for (name, new_name, expected, revision) in [("staging", "staging", None, 2), ("staging", "test", Some(2), 3)] {
         let write = WriteId::generate(&SystemClock);
         let edit = EnvironmentEdit { write, environment: new_environment(new_name), expected };
-        let stored = environments.update(name, edit).await.unwrap().unwrap();
-        assert_eq!((stored.id, stored.revision), (created.id, revision));
-        assert_eq!(stores.environments.find(new_name).await.unwrap(), Some(stored));
+        let kept = environments.update(name, edit).await.unwrap().unwrap();
+        assert_eq!((kept.id, kept.revision), (created.id, revision));
+        assert_eq!(stores.environments.find(new_name).await.unwrap(), Some(kept));
     }
     // Two requests for each of these seven calls.
     assert_eq!(wire.requests(), 14);
