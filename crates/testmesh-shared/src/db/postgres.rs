@@ -15,6 +15,9 @@ use crate::db::{DbError, Schema, migrate};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A statement that takes longer is ended by the server: nothing here takes a hundredth of it.
 const STATEMENT_TIMEOUT_MS: &str = "30000";
+/// A transaction that is not gone on with for so long is ended by the server, and its locks with it: a process that
+/// stands still in the middle of one must not keep others from its rows until its lease (15 s) is over, and longer.
+const STANDSTILL_TIMEOUT_MS: &str = "10000";
 /// How long a connection that nobody uses is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -104,9 +107,10 @@ pub(super) fn options(url: &str, schema: &'static str) -> Result<PgConnectOption
         sqlx::Error::Configuration(reason) => unusable(reason.to_string()),
         other => unusable(other.to_string()),
     })?;
-    let options = options
-        .application_name(&format!("testmesh-{schema}"))
-        .options([("statement_timeout", STATEMENT_TIMEOUT_MS), ("idle_in_transaction_session_timeout", "60000")]);
+    let options = options.application_name(&format!("testmesh-{schema}")).options([
+        ("statement_timeout", STATEMENT_TIMEOUT_MS),
+        ("idle_in_transaction_session_timeout", STANDSTILL_TIMEOUT_MS),
+    ]);
     Ok(options.disable_statement_logging())
 }
 
