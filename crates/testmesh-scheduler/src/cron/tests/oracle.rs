@@ -8,8 +8,11 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use crate::cron::Cron;
 
-/// Of the changes by one hour, one in this many is looked at; all others are rare and all looked at.
+/// Of the changes by one hour, one in this many is looked at, unless the environment names another number; all others
+/// are rare and all looked at.
 const STRIDE: usize = 101;
+/// The variable that does.
+const STRIDE_VARIABLE: &str = "TESTMESH_ORACLE_STRIDE";
 
 /// What is compared before and after a change.
 const AROUND: TimeDelta = TimeDelta::hours(30);
@@ -27,7 +30,10 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the drill reads how much was compared")]
 fn every_zone_s_changes_follow_the_rule() {
+    #[allow(clippy::disallowed_methods, reason = "the drill is told by the environment to look at every change")]
+    let stride = std::env::var(STRIDE_VARIABLE).map_or(STRIDE, |stride| stride.parse().expect("a number"));
     let mut seen = 0;
     let mut compared = 0;
     for zone in TZ_VARIANTS {
@@ -35,12 +41,13 @@ fn every_zone_s_changes_follow_the_rule() {
             seen += 1;
             let by_an_hour =
                 (offset(zone, change) - offset(zone, change - TimeDelta::minutes(1))).num_seconds().abs() == 3_600;
-            if !by_an_hour || seen % STRIDE == 0 {
+            if !by_an_hour || seen % stride == 0 {
                 compare(zone, change);
                 compared += 1;
             }
         }
     }
+    println!("{compared} of {seen} changes were compared");
     assert!(seen > 10_000 && compared > 300, "{compared} of {seen} changes were compared");
 }
 
