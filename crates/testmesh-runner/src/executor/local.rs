@@ -20,6 +20,7 @@ use testmesh_shared::net::Connector;
 use testmesh_shared::stream::Stream;
 use testmesh_shared::tasks::Tasks;
 use testmesh_storage::{EnvironmentRepository, FlowRepository};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -276,18 +277,17 @@ impl Executor for Arc<Local> {
         if self.cancel_live(id).await {
             return Ok(Cancelled::Requested);
         }
-        let session = self.session.current().ok_or_else(no_session)?;
-        match self.store.request_cancel(id, session).await? {
-            Some(ExecutionStatus::Queued) => {
-                self.finish_taken(id, session).await?;
-                Ok(Cancelled::Requested)
+        let (told, answer) = oneshot::channel();
+        let local = Arc::clone(self);
+        // In a task of its own: a caller that goes away must not leave a run that is this process's and that nobody ends.
+        self.tasks.spawn(async move {
+            let cancelled = local.cancel_elsewhere(id).await;
+            if cancelled.is_err() {
+                local.doubt();
             }
-            Some(_) => Ok(Cancelled::Requested),
-            None => match self.summary(id).await? {
-                Some(_) => Ok(Cancelled::AlreadyFinished),
-                None => Ok(Cancelled::NotFound),
-            },
-        }
+            let _gone = told.send(cancelled);
+        });
+        answer.await.unwrap_or_else(|_| Err(no_session()))
     }
 
     async fn submit_batch(&self, batch: NewBatch) -> Result<Batch, SubmitError> {
@@ -346,6 +346,22 @@ impl Local {
         Ok(())
     }
 
+    /// Ends a run that this process does not have.
+    async fn cancel_elsewhere(&self, id: ExecutionId) -> Result<Cancelled, RepositoryError> {
+        let session = self.session.current().ok_or_else(no_session)?;
+        match self.store.request_cancel(id, session).await? {
+            Some(ExecutionStatus::Queued) => {
+                self.finish_taken(id, session).await?;
+                Ok(Cancelled::Requested)
+            }
+            Some(_) => Ok(Cancelled::Requested),
+            None => match self.summary(id).await? {
+                Some(_) => Ok(Cancelled::AlreadyFinished),
+                None => Ok(Cancelled::NotFound),
+            },
+        }
+    }
+
     /// Where one process has the database, no other session lives.
     async fn settle_predecessor(self: &Arc<Self>) -> Result<(), RepositoryError> {
         let session = self.session.last();
@@ -372,7 +388,7 @@ impl Local {
     }
 
     /// Gives up the runs that wait: others take them, or the next process does.
-    async fn release(&self, waiting: Vec<ExecutionId>) {
+    pub(super) async fn release(&self, waiting: Vec<ExecutionId>) {
         let runs: Vec<_> = waiting.into_iter().filter_map(|id| self.live_run(id)).collect();
         let ahead: Vec<_> = runs.iter().filter(|run| run.is_ahead()).map(|run| run.id).collect();
         if let Err(error) = self.store.drain_session(self.session.last(), &ahead).await {

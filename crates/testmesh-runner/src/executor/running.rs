@@ -1,7 +1,11 @@
 //! The way of a run through this process: accepted, waiting, running, over.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use futures::FutureExt;
 use testmesh_shared::db::Stamp;
@@ -25,6 +29,9 @@ const REMEMBERED: usize = 512;
 const REMEMBERED_BYTES: usize = 32 << 20;
 /// How long a run has for its teardown once its time is up.
 const TEARDOWN: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+
+/// How often a run that stands still looks whether the lease holds again.
+const LEASE_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is said of a run that was cancelled while it waited.
 const CANCELLED_UNRUN: &str = "cancelled before it started";
@@ -152,9 +159,15 @@ impl Local {
             });
         });
         let waiting = Waiting { id: run.id, lock, start };
-        match place {
-            Some(place) => place.take(waiting),
-            None => self.slots.enqueue(waiting),
+        let given_back = if let Some(place) = place {
+            place.take(waiting)
+        } else {
+            self.slots.enqueue(waiting);
+            None
+        };
+        if given_back.is_some() {
+            // The process began to stop after the run was admitted. Whoever stops it waits for the place to go.
+            return self.release(vec![run.id]).await;
         }
         // A cancellation that came before the run was in the queue did not find it there.
         if run.cancel.is_cancelled() && self.slots.remove(run.id) {
@@ -176,6 +189,7 @@ impl Local {
             return self.forget(run.id);
         }
         let running = AssertUnwindSafe(self.engine.run(request, run.sink(), run.cancel.clone())).catch_unwind();
+        let running = self.while_held(&run, running);
         // Dropping the run stops whatever it does, as it should when it is not this process's any more.
         let ended = tokio::select! {
             ended = running => ended,
@@ -191,6 +205,26 @@ impl Local {
         run.finish(ExecutionStatus::Error, Some(error), self.clock.now());
         drop(slot);
         self.wait_until_stored(&run).await;
+    }
+
+    /// Does `work` as long as the lease holds, and not a bit of it after: a process that stood still for longer than its
+    /// lease must not take the next step before it has noticed.
+    async fn while_held<T>(&self, run: &LiveRun, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            let held = poll_fn(|context| {
+                if self.session.is_current(run.fence.session_id) {
+                    work.as_mut().poll(context).map(Some)
+                } else {
+                    Poll::Ready(None)
+                }
+            });
+            if let Some(done) = held.await {
+                return done;
+            }
+            // Either the session is about to be given up with all its runs, or it was renewed at the last moment.
+            tokio::time::sleep(LEASE_AGAIN).await;
+        }
     }
 
     /// Ends a run that never ran.

@@ -147,13 +147,17 @@ impl Slots {
         self.state.lock().closed
     }
 
-    /// Waits until nothing runs.
+    /// Waits until nothing runs and no place is promised.
     pub(crate) async fn idle(&self) {
         loop {
             let released = self.released.notified();
             tokio::pin!(released);
             released.as_mut().enable();
-            if self.state.lock().running == 0 {
+            let is_idle = {
+                let state = self.state.lock();
+                state.running + state.promised == 0
+            };
+            if is_idle {
                 return;
             }
             released.await;
@@ -206,16 +210,27 @@ impl Drop for Slot {
 }
 
 impl Place {
-    /// Takes the place.
-    pub(crate) fn take(self, waiting: Waiting) {
-        self.slots.state.lock().waiting.push_back(waiting);
+    /// Takes the place. Gives it back when no run starts any more: then the run is to be handed to others, and
+    /// [`Slots::idle`] waits for that until the place goes.
+    #[must_use = "a run whose place is given back never starts here"]
+    pub(crate) fn take(self, waiting: Waiting) -> Option<Self> {
+        {
+            let mut state = self.slots.state.lock();
+            if state.closed {
+                drop(state);
+                return Some(self);
+            }
+            state.waiting.push_back(waiting);
+        }
         // The promise ends with `self`, and its end lets the queue move.
+        None
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.slots.state.lock().promised -= 1;
+        self.slots.released.notify_waiters();
         self.slots.dispatch();
     }
 }

@@ -1,6 +1,7 @@
 //! Several runners on one PostgreSQL: who settles what a dead one had, and what one sees of another's runs.
 
 use std::future::Future;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,7 +11,7 @@ use testmesh_shared::db::Db;
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::ExecutionId;
 
-use crate::server::{LOG, LONG, PATIENCE, Server, Shared};
+use crate::server::{LOG, LONG, PATIENCE, Server, Shared, inline};
 
 /// A server in a runtime of its own, which can be ended like a process that is killed.
 struct Doomed {
@@ -69,6 +70,23 @@ async fn run_of_a_killed_runner_is_lost_and_what_waited_runs_elsewhere() {
     let events = server.executions.events(running, 0).await.unwrap();
     assert!(events.iter().map(|event| event.seq).eq(1..=events.len() as u64));
     assert_eq!(server.finished(waiting).await.status, ExecutionStatus::Passed);
+}
+
+#[tokio::test]
+async fn run_of_a_runner_that_stands_still_in_a_transaction_is_lost_all_the_same() {
+    let Some(shared) = Shared::create().await else { return };
+    let mut doomed = Doomed::new();
+    let (running, _) = busy(&doomed, &shared).await;
+    let server = shared.open(4, None).await;
+    // What a recorder does before it stores something, on a connection like its own; and then nothing more comes.
+    let Db::Postgres(engine) = shared.executions().await else { panic!("it is PostgreSQL") };
+    let mut still = engine.begin().await.unwrap();
+    let hold = "select id from executions.executions where id = $1 for share";
+    sqlx::query(hold).bind(running.as_uuid()).execute(&mut *still).await.unwrap();
+    doomed.kill();
+    let lost = server.finished(running).await;
+    assert_eq!((lost.status, lost.error.unwrap().code), (ExecutionStatus::Error, ErrorCode::Lost));
+    still.commit().await.unwrap_err();
 }
 
 #[tokio::test]
@@ -161,7 +179,91 @@ async fn draining_hands_waiting_runs_to_others() {
     };
     tokio::join!(drained, taken);
     assert_eq!(two.finished(long).await.status, ExecutionStatus::Passed);
-    assert!(matches!(one.refused(crate::server::inline(LOG)).await, SubmitError::Stopping));
+    assert!(matches!(one.refused(inline(LOG)).await, SubmitError::Stopping));
+}
+
+#[tokio::test]
+async fn run_that_is_being_stored_while_draining_begins_is_handed_to_others() {
+    let Some(shared) = Shared::create().await else { return };
+    let (one, two) = (shared.open(1, None).await, shared.open(4, None).await);
+    let long = one.submit(LONG).await.id;
+    one.reached(long, "step.started").await;
+    let Db::Postgres(engine) = shared.executions().await else { panic!("it is PostgreSQL") };
+    let run = inline(LOG);
+    let id = run.id;
+    // Somebody else is about to store a run with this id: the server's own statement waits for what comes of it.
+    let mut rival = engine.begin().await.unwrap();
+    let insert = "insert into executions.executions (id, flow_name, definition_hash, status, trigger_kind, variables, \
+                  queued_at, total_steps, passed_steps, failed_steps, skipped_steps) \
+                  select $1, flow_name, definition_hash, 'queued', trigger_kind, variables, queued_at, 0, 0, 0, 0 \
+                  from executions.executions where id = $2";
+    sqlx::query(insert).bind(id.as_uuid()).bind(long.as_uuid()).execute(&mut *rival).await.unwrap();
+    let submitted = one.executor.submit(run);
+    let taken = async {
+        let waits = "select count(*) from pg_locks w join pg_locks h on h.transactionid = w.transactionid and h.granted \
+                     where not w.granted and h.pid = pg_backend_pid()";
+        wait_for(&mut rival, waits).await;
+        let draining = async {
+            wait_for(&mut rival, "select count(*) from executions.runner_sessions where draining").await;
+            rival.rollback().await.unwrap();
+            while two.executions.find(id).await.unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(two.finished(id).await.status, ExecutionStatus::Passed);
+            one.handle.hurry();
+        };
+        tokio::join!(one.handle.drain(PATIENCE), draining);
+    };
+    let (submitted, ()) = tokio::join!(submitted, taken);
+    assert_eq!(submitted.unwrap().id, id);
+    assert_eq!(two.finished(long).await.status, ExecutionStatus::Cancelled);
+}
+
+/// Waits until a count is not zero.
+async fn wait_for(connection: &mut sqlx::PgConnection, count: &'static str) {
+    let counted = async {
+        while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *connection).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("it comes to that");
+}
+
+#[tokio::test]
+async fn cancellation_whose_caller_goes_away_is_carried_out_or_not_begun() {
+    let Some(shared) = Shared::create().await else { return };
+    let (one, two) = (shared.open(1, None).await, shared.open(1, None).await);
+    let long = one.submit(LONG).await.id;
+    one.reached(long, "step.started").await;
+    let Db::Postgres(engine) = shared.executions().await else { panic!("it is PostgreSQL") };
+    // Gone a little later each time, until the answer comes.
+    for patience in 1.. {
+        let id = one.submit(LOG).await.id;
+        let answer = polled(two.executor.cancel(id), patience).await;
+        let begun =
+            "select count(*) from executions.executions where id = $1 and (cancel_requested or status = 'cancelled')";
+        let begun: i64 = sqlx::query_scalar(begun).bind(id.as_uuid()).fetch_one(engine.reader()).await.unwrap();
+        if begun > 0 || answer.is_some() {
+            assert_eq!(two.finished(id).await.status, ExecutionStatus::Cancelled, "gone after {patience} looks");
+        }
+        if let Some(answer) = answer {
+            assert_eq!(answer.unwrap(), Cancelled::Requested);
+            return;
+        }
+    }
+}
+
+/// What comes of `work`, unless that takes more than so many looks: then it is dropped.
+async fn polled<T>(work: impl Future<Output = T>, looks: usize) -> Option<T> {
+    let (mut work, mut left) = (Box::pin(work), looks);
+    let done = std::future::poll_fn(|context| {
+        left = left.saturating_sub(1);
+        match work.as_mut().poll(context) {
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            polled => polled.map(Some),
+        }
+    });
+    done.await
 }
 
 #[tokio::test]
@@ -178,7 +280,7 @@ async fn process_whose_session_died_gives_its_runs_up_and_goes_on_with_another()
     assert_eq!((lost.status, lost.error.unwrap().code), (ExecutionStatus::Error, ErrorCode::Lost));
     let again = async {
         loop {
-            if let Ok(execution) = server.executor.submit(crate::server::inline(LOG)).await {
+            if let Ok(execution) = server.executor.submit(inline(LOG)).await {
                 return execution.id;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -19,7 +19,7 @@ fn queue(slots: &Arc<Slots>, name: &'static str, lock: Option<&str>, log: &Log) 
     let waiting = waiting(name, lock, log);
     let id = waiting.id;
     match slots.admit(lock) {
-        Admission::Later(place) => place.take(waiting),
+        Admission::Later(place) => assert!(place.take(waiting).is_none(), "`{name}` was given back"),
         Admission::Now(slot) => (waiting.start)(slot),
         Admission::Full | Admission::Closed => panic!("`{name}` was not admitted"),
     }
@@ -97,6 +97,21 @@ async fn closed_slots_start_nothing_and_become_idle() {
     assert_eq!(slots.close(), [id]);
     assert!(matches!(slots.admit(None), Admission::Closed));
     end(&log, "a");
+    slots.idle().await;
+    assert!(running(&log).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn place_promised_before_the_close_is_given_back_and_waited_for() {
+    let (slots, log) = (Slots::new(1, 10), Log::default());
+    queue(&slots, "a", None, &log);
+    let Admission::Later(place) = slots.admit(None) else { panic!("the slot is taken") };
+    assert!(slots.close().is_empty());
+    end(&log, "a");
+    let place = place.take(waiting("b", None, &log)).expect("no run starts any more");
+    let idle = tokio::time::timeout(std::time::Duration::from_secs(1), slots.idle());
+    assert!(idle.await.is_err(), "what to do with the run is not decided yet");
+    drop(place);
     slots.idle().await;
     assert!(running(&log).is_empty());
 }
