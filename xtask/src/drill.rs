@@ -46,7 +46,10 @@ pub(crate) struct Options {
     /// Release builds instead of debug builds
     #[arg(long)]
     release: bool,
-    /// Cases side by side, each lane with a PostgreSQL and a Redis of its own [default: 2 when short, else 1]
+    /// This server instead of one that is built for it
+    #[arg(long, value_name = "FILE", conflicts_with = "release")]
+    server: Option<PathBuf>,
+    /// Cases side by side, each lane with a PostgreSQL and a Redis of its own [default: 3 when short, else 1]
     #[arg(long, value_name = "N")]
     lanes: Option<usize>,
 }
@@ -60,17 +63,40 @@ struct Tried {
     logs: Option<PathBuf>,
 }
 
-/// Drills; says whether everything held.
+/// What a case came to, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Held,
+    Failed,
+    /// It was not run, so nobody knows.
+    LeftOut,
+}
+
+impl Tried {
+    fn outcome(&self) -> Outcome {
+        match &self.findings {
+            Ok(findings) if findings.skipped.is_some() => Outcome::LeftOut,
+            Ok(findings) if findings.held() => Outcome::Held,
+            Ok(_) | Err(_) => Outcome::Failed,
+        }
+    }
+}
+
+/// Drills; says whether every case was run and held.
 pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result<bool, Failure> {
-    let program = build(root, options.release)?;
     let cases: VecDeque<Case> =
         Case::all().into_iter().filter(|case| options.only.is_empty() || options.only.contains(case)).collect();
-    let lanes = options.lanes.unwrap_or(if options.short { 2 } else { 1 }).clamp(1, cases.len().max(1));
+    let program = match &options.server {
+        Some(program) => program.clone(),
+        None => build(root, options.release, cases.contains(&Case::F13))?,
+    };
+    let lanes = options.lanes.unwrap_or(if options.short { 3 } else { 1 }).clamp(1, cases.len().max(1));
     let mut services = Vec::new();
     for _ in 0..lanes {
-        let wanted = Wanted { postgres: true, redis: true, missing: Missing::Install };
+        let faketime = cases.contains(&Case::F12);
+        let wanted = Wanted { postgres: true, redis: true, faketime, missing: Missing::Install };
         let started = Services::start(wanted, out)?;
-        if !started.missing.is_empty() {
+        if started.postgres.is_none() || started.redis.is_none() {
             writeln!(out, "the drill needs both servers: {}", started.missing.join("; "))?;
             return Ok(false);
         }
@@ -85,6 +111,7 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
             let (queue, done, out, program) = (&queue, &done, &out, &program);
             scope.spawn(move || {
                 while let Some(case) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
+                    eprintln!("{} begins: {}", case.name(), case.title());
                     let result = one(case, root, &mut services, program, (scale, options.seed));
                     if let Ok(out) = out.lock() {
                         out(&result);
@@ -100,15 +127,23 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
     done.sort_by_key(|result| result.case);
     if !options.json {
         table(&done);
+        println!("\n{}", totals(&done));
     }
-    Ok(done.iter().all(|result| result.findings.as_ref().is_ok_and(Findings::held)))
+    Ok(done.iter().all(|result| result.outcome() == Outcome::Held))
 }
 
-fn build(root: &Path, release: bool) -> Result<PathBuf, Failure> {
+/// Builds the server, together with what `cargo xtask bench` or `cargo xtask test` builds, so that their dependencies have
+/// the same features and nothing is compiled twice. The tests too, when one of them is a case.
+fn build(root: &Path, release: bool, tests: bool) -> Result<PathBuf, Failure> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--quiet", "--locked", "-p", "testmesh-server"]);
+    cargo.current_dir(root).args(["build", "--quiet", "--locked"]);
     if release {
-        cargo.arg("--release");
+        cargo.args(["--release", "-p", "testmesh", "-p", "testmesh-server", "-p", "xtask", "--bins"]);
+    } else {
+        cargo.args(["--workspace", "--bins"]);
+    }
+    if tests && !release {
+        cargo.arg("--tests");
     }
     if !cargo.status()?.success() {
         return Err("the server does not build".into());
@@ -161,7 +196,7 @@ fn out_lines(json: bool) -> impl Fn(&Tried) + Send {
 
 fn print(findings: &Findings) {
     if let Some(reason) = &findings.skipped {
-        println!("  skipped: {reason}");
+        println!("  LEFT OUT  {reason}");
         return;
     }
     println!("  load:   {}\n  faults: {}", findings.load, findings.faults);
@@ -174,6 +209,23 @@ fn print(findings: &Findings) {
     }
 }
 
+/// How many cases held, and which did not.
+fn totals(results: &[Tried]) -> String {
+    use std::fmt::Write as _;
+    let names = |outcome: Outcome| {
+        let of = results.iter().filter(|result| result.outcome() == outcome);
+        of.map(|result| result.case.name()).collect::<Vec<_>>()
+    };
+    let mut text = format!("{} of {} cases held", names(Outcome::Held).len(), results.len());
+    for (words, outcome) in [("did not hold", Outcome::Failed), ("left out", Outcome::LeftOut)] {
+        let names = names(outcome);
+        if !names.is_empty() {
+            let _ = write!(text, "; {words}: {}", names.join(", "));
+        }
+    }
+    text
+}
+
 /// All cases in a table for the book.
 fn table(results: &[Tried]) {
     println!("\n| case | load | faults | held | figures |\n|---|---|---|---|---|");
@@ -184,7 +236,7 @@ fn table(results: &[Tried]) {
                 let failed: Vec<&str> =
                     findings.checks.iter().filter(|check| !check.held).map(|check| check.what.as_str()).collect();
                 let held = match (&findings.skipped, failed.is_empty()) {
-                    (Some(reason), _) => format!("skipped: {reason}"),
+                    (Some(reason), _) => format!("left out: {reason}"),
                     (None, true) => format!("all {}", findings.checks.len()),
                     (None, false) => format!("NOT: {}", failed.join("; ")),
                 };
@@ -194,5 +246,29 @@ fn table(results: &[Tried]) {
             }
             Err(error) => println!("| {title} | | | NOT: {} | |", error.lines().next().unwrap_or_default()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_run_does_not_count_as_held() {
+        let tried = |case, findings| Tried { case, findings, seconds: 1.0, logs: None };
+        let with = |held| {
+            let mut findings = Findings::new("", "");
+            findings.check("it holds", held, "");
+            findings
+        };
+        let all = [
+            tried(Case::F1, Ok(with(true))),
+            tried(Case::F2, Ok(with(false))),
+            tried(Case::F3, Err("no server".to_owned())),
+            tried(Case::F4, Ok(Findings::new("", ""))),
+            tried(Case::F12, Ok(Findings::skipped("no library"))),
+        ];
+        assert_eq!(totals(&all), "1 of 5 cases held; did not hold: F2, F3, F4; left out: F12");
+        assert!(!Findings::skipped("no library").held());
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
     let services = if named.is_some() {
         Services::none()
     } else {
-        Services::start(Wanted { postgres: true, redis: false, missing: Missing::Skip }, out)?
+        Services::start(Wanted { postgres: true, redis: false, faketime: false, missing: Missing::Skip }, out)?
     };
     let server = named.or_else(|| services.postgres.as_ref().map(Postgres::url));
     if server.is_none() && options.database.is_some() {

@@ -1,4 +1,5 @@
-//! A PostgreSQL and a Redis server of our own: on free ports, in a temporary folder, gone when dropped.
+//! A PostgreSQL and a Redis server of our own: on free ports, in a temporary folder, gone when dropped. And the library
+//! that shows a process another time.
 //!
 //! Nothing of the machine's own services is touched: not their ports, not their data, and none is started or stopped. A
 //! guard, a process beside this one, cleans up even when this one is killed.
@@ -12,12 +13,12 @@ mod redis;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::guard::Guard;
 pub(crate) use self::postgres::{Postgres, Stop};
-pub(crate) use self::programs::Missing;
 use self::programs::Programs;
+pub(crate) use self::programs::{FAKETIME, Missing};
 pub(crate) use self::redis::Redis;
 use crate::workspace::Failure;
 
@@ -28,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) postgres: bool,
     /// Redis.
     pub(crate) redis: bool,
+    /// The library that shows a process another time.
+    pub(crate) faketime: bool,
     /// What to do about one that is not installed.
     pub(crate) missing: Missing,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Services {
     pub(crate) postgres: Option<Postgres>,
     /// As above.
     pub(crate) redis: Option<Redis>,
+    /// What a process loads to be shown another time; there when it was wanted and can be had.
+    pub(crate) faketime: Option<PathBuf>,
     /// Why a wanted one is not there, and how to get it.
     pub(crate) missing: Vec<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "held for what its end does"))]
@@ -47,7 +52,7 @@ pub(crate) struct Services {
 impl Services {
     /// None at all.
     pub(crate) fn none() -> Self {
-        Self { postgres: None, redis: None, missing: Vec::new(), guard: None }
+        Self { postgres: None, redis: None, faketime: None, missing: Vec::new(), guard: None }
     }
 
     /// Starts what is wanted, and waits until it answers. What cannot be had is named in `missing`; an installed server
@@ -55,7 +60,7 @@ impl Services {
     pub(crate) fn start(wanted: Wanted, out: &mut dyn Write) -> Result<Self, Failure> {
         let programs = Programs::find(wanted, out)?;
         if programs.postgres.is_none() && programs.redis.is_none() {
-            return Ok(Self { missing: programs.missing, ..Self::none() });
+            return Ok(Self { faketime: programs.faketime, missing: programs.missing, ..Self::none() });
         }
         let folder = tempfile::Builder::new().prefix("testmesh-services-").tempdir()?;
         // PostgreSQL refuses root, so another user has to get to its data below.
@@ -69,7 +74,7 @@ impl Services {
             Some(program) => Some(Redis::create(program, guard.folder())?),
             None => None,
         };
-        Ok(Self { postgres, redis, missing: programs.missing, guard: Some(guard) })
+        Ok(Self { postgres, redis, faketime: programs.faketime, missing: programs.missing, guard: Some(guard) })
     }
 }
 

@@ -27,7 +27,7 @@ const MANY: i64 = 100_000;
 
 /// Runs every case.
 pub(super) async fn run(options: &Options, programs: &Programs) -> Result<Vec<Figure>, String> {
-    let wanted = Wanted { postgres: true, redis: true, missing: Missing::Install };
+    let wanted = Wanted { postgres: true, redis: true, faketime: false, missing: Missing::Install };
     let mut services = Services::start(wanted, &mut std::io::stderr()).map_err(|error| error.to_string())?;
     if !services.missing.is_empty() {
         return Err(services.missing.join("; "));

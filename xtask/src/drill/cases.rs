@@ -110,7 +110,7 @@ impl Case {
             Case::F9 => postgres::restarted(arena).await,
             Case::F10 => postgres::cut_off(arena).await,
             Case::F12 => scheduler::clocks(arena).await,
-            Case::F13 => scheduler::zones(root),
+            Case::F13 => scheduler::zones(root, arena.scale),
             Case::F14 => api::killed_before_the_answer(arena).await,
             Case::F15 => api::rolling_restarts(arena).await,
             Case::F16 => api::cancellations(arena).await,

@@ -29,9 +29,11 @@ pub(crate) struct Open {
     pub(crate) outbox: i64,
 }
 
-/// The firings of one schedule.
+/// The firings of one schedule, with times in seconds.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Firings {
+    /// When the schedule was made.
+    pub(crate) made: f64,
     pub(crate) jobs: i64,
     pub(crate) times: i64,
     pub(crate) first: f64,
@@ -118,12 +120,14 @@ impl Ledger {
         sqlx::query_scalar(statement).fetch_one(&self.pool).await.map_err(|error| format!("{statement}: {error}"))
     }
 
-    /// The firings of each schedule that were to run.
+    /// The firings of each schedule that fired.
     pub(crate) async fn firings(&self) -> Result<Vec<Firings>, String> {
         sqlx::query_as(
-            "select count(*) as jobs, count(distinct nominal_at) as times, \
-             extract(epoch from min(nominal_at))::float8 as first, extract(epoch from max(nominal_at))::float8 as last \
-             from scheduler.jobs where not manual and state <> 'skipped' group by schedule_id",
+            "select extract(epoch from s.created_at)::float8 as made, count(*) as jobs, \
+             count(distinct j.nominal_at) as times, extract(epoch from min(j.nominal_at))::float8 as first, \
+             extract(epoch from max(j.nominal_at))::float8 as last \
+             from scheduler.jobs j join scheduler.schedules s on s.id = j.schedule_id \
+             where not j.manual group by s.id",
         )
         .fetch_all(&self.pool)
         .await

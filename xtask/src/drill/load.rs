@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client;
 use super::server::Server;
+use super::target::Target;
 
 /// Schedules that fire.
 #[derive(Debug)]
@@ -14,6 +15,10 @@ pub(crate) struct Load {
     pub(crate) schedules: Vec<String>,
     /// Seconds between two firings of one.
     pub(crate) period_s: u32,
+    /// The flow that they run.
+    pub(crate) flow: String,
+    /// How many steps of each run ask the target.
+    pub(crate) steps: usize,
 }
 
 /// A flow whose steps ask the target one after the other, each answered after `answer`.
@@ -40,21 +45,42 @@ pub(crate) async fn create_flow(server: &Server, yaml: String) -> Result<String,
     server.post("/api/v1/flows", yaml).await?.done("creating a flow")?.text("id")
 }
 
+/// Schedules that fire every second, each firing a run of three steps that the target answers after `answer`.
+pub(crate) async fn steady(server: &Server, target: &Target, count: usize, answer: Duration) -> Result<Load, String> {
+    const STEPS: u32 = 3;
+    let flow = create_flow(server, steps(&target.url(), "drill", STEPS, answer)).await?;
+    Ok(Load { steps: STEPS as usize, ..schedule(server, &flow, count, 1).await? })
+}
+
 /// Makes schedules of a flow that fire every `period_s` seconds, from now on. Every firing is a run of its own, tried
 /// until a verdict comes.
 pub(crate) async fn schedule(server: &Server, flow: &str, count: usize, period_s: u32) -> Result<Load, String> {
-    let cron = if period_s == 1 { "* * * * * *".to_owned() } else { format!("*/{period_s} * * * * *") };
-    let mut schedules = Vec::with_capacity(count);
-    for number in 0..count {
+    let rule = json!({"overlap": "allow", "misfire": "catch_up", "catchup_max": 1000});
+    let mut load = Load { schedules: Vec::with_capacity(count), period_s, flow: flow.to_owned(), steps: 0 };
+    load.add(server, count, &rule).await?;
+    Ok(load)
+}
+
+impl Load {
+    /// More schedules of the same flow, with rules of their own for overlap and misfires.
+    pub(crate) async fn add(&mut self, server: &Server, count: usize, rules: &Value) -> Result<(), String> {
+        let cron = match self.period_s {
+            1 => "* * * * * *".to_owned(),
+            60 => "0 * * * * *".to_owned(),
+            seconds => format!("*/{seconds} * * * * *"),
+        };
         let retry = json!({"max_attempts": 20, "backoff_s": 1, "backoff_max_s": 2, "retry_on": ["error"]});
-        let body = json!({
-            "name": format!("drill {number}"), "flow_id": flow, "cron": cron, "overlap": "allow", "misfire": "catch_up",
-            "catchup_max": 1000, "retry": retry,
-        });
-        let answer = server.post("/api/v1/schedules", body.to_string()).await?;
-        schedules.push(answer.done("creating a schedule")?.text("id")?);
+        for _ in 0..count {
+            let name = format!("drill {}", self.schedules.len());
+            let mut body = json!({"name": name, "flow_id": self.flow, "cron": cron, "retry": retry});
+            if let (Value::Object(body), Value::Object(rules)) = (&mut body, rules.clone()) {
+                body.extend(rules);
+            }
+            let answer = server.post("/api/v1/schedules", body.to_string()).await?;
+            self.schedules.push(answer.done("creating a schedule")?.text("id")?);
+        }
+        Ok(())
     }
-    Ok(Load { schedules, period_s })
 }
 
 /// Lets nothing fire any more.

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     None,
     /// Connections are taken and bytes too, and nothing comes out.
     Stall,
+    /// What clients send passes, and nothing comes back.
+    Mute,
     /// Connections are ended, and new ones as soon as they are made.
     Cut,
 }
@@ -74,8 +76,8 @@ async fn pass(client: TcpStream, port: u16, faults: &watch::Sender<Fault>) {
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
         tokio::select! {
-            () = copy(from_client, to_server, faults.subscribe()) => {}
-            () = copy(from_server, to_client, faults.subscribe()) => {}
+            () = copy(from_client, to_server, faults.subscribe(), &[Fault::Stall]) => {}
+            () = copy(from_server, to_client, faults.subscribe(), &[Fault::Stall, Fault::Mute]) => {}
         }
     };
     tokio::select! {
@@ -84,10 +86,15 @@ async fn pass(client: TcpStream, port: u16, faults: &watch::Sender<Fault>) {
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut fault: watch::Receiver<Fault>) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut fault: watch::Receiver<Fault>,
+    stopped_by: &[Fault],
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let passes = fault.wait_for(|fault| *fault != Fault::Stall).await.is_ok();
+        let passes = fault.wait_for(|fault| !stopped_by.contains(fault)).await.is_ok();
         if !passes || to.write_all(&buffer[..length]).await.is_err() {
             return;
         }

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How often one that starts or ends is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Settings that a developer may have set for servers of their own.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
+    "TESTMESH_CONFIG",
     "DATABASE_URL",
     "REDIS_URL",
     "TESTMESH_FLOWS_DATABASE_URL",
@@ -111,11 +112,20 @@ impl Server {
     /// Asks it to end and waits until it has.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus, String> {
         self.signal(Signal::SIGTERM)?;
+        self.wait_for_end().await
+    }
+
+    /// Waits until it has ended, as it was asked to.
+    pub(crate) async fn wait_for_end(&mut self) -> Result<ExitStatus, String> {
         let started = Instant::now();
         loop {
-            if let Some(status) = self.ended()? {
-                self.child = None;
-                return Ok(status);
+            match self.ended()? {
+                Some(status) => {
+                    self.child = None;
+                    return Ok(status);
+                }
+                None if self.child.is_none() => return Err("the server does not run".to_owned()),
+                None => {}
             }
             if started.elapsed() > PATIENCE {
                 return Err(format!("a server still runs {} s after SIGTERM", PATIENCE.as_secs()));

@@ -77,7 +77,7 @@ fn server() -> Option<&'static str> {
             return Some((url, Services::none()));
         }
         // Ends with this process: the guard sees to it.
-        let wanted = Wanted { postgres: true, redis: false, missing: Missing::Skip };
+        let wanted = Wanted { postgres: true, redis: false, faketime: false, missing: Missing::Skip };
         let services = Services::start(wanted, &mut Vec::new()).unwrap();
         services.postgres.as_ref().map(Postgres::url).map(|url| (url, services))
     });

@@ -19,8 +19,8 @@ pub(crate) enum Missing {
     Skip,
 }
 
-/// Debian's packages. They bring a service each, which is not started.
-const PACKAGES: [&str; 2] = ["postgresql", "redis-server"];
+/// What the library is called that shows a process another time.
+pub(crate) const FAKETIME: &str = "libfaketime";
 /// Asked by Debian's packages whether to start a service. 101 is "no".
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const POLICY_SAYS_NO: &str =
@@ -33,31 +33,27 @@ pub(super) struct Programs {
     pub(super) postgres: Option<PathBuf>,
     /// `redis-server`.
     pub(super) redis: Option<PathBuf>,
+    /// `libfaketime`.
+    pub(super) faketime: Option<PathBuf>,
     /// Why one that was wanted was not found, and how to get it.
     pub(super) missing: Vec<String>,
 }
 
 impl Programs {
-    /// Looks for what is wanted, installs it if it may, and looks again.
+    /// Looks for what is wanted, installs what is lacking if it may, and looks again.
     pub(super) fn find(wanted: Wanted, out: &mut dyn Write) -> Result<Self, Failure> {
         let found = Self::look(wanted);
-        if found.is_whole(wanted) {
+        if found.lacking(wanted).is_empty() {
             return Ok(found);
         }
         let trouble = match wanted.missing {
-            Missing::Install => install(out)?,
+            Missing::Install => install(&found.lacking(wanted), out)?,
             Missing::Skip => Some("it is not installed".to_owned()),
         };
         let mut found = Self::look(wanted);
-        let reason = trouble.unwrap_or_else(|| "its programs are not where they are looked for".to_owned());
-        for (name, is_missing) in [
-            ("PostgreSQL", wanted.postgres && found.postgres.is_none()),
-            ("Redis", wanted.redis && found.redis.is_none()),
-        ] {
-            if is_missing {
-                found.missing.push(format!("{name}: {reason}; on Debian: `{}`", by_hand()));
-            }
-        }
+        let reason = trouble.unwrap_or_else(|| "it is not where it is looked for".to_owned());
+        let why = |lacking: &Lacking| format!("{}: {reason}; on Debian: `{}`", lacking.name, by_hand(lacking.package));
+        found.missing = found.lacking(wanted).iter().map(why).collect();
         Ok(found)
     }
 
@@ -67,13 +63,34 @@ impl Programs {
         Self {
             postgres: wanted.postgres.then(postgres).flatten(),
             redis: wanted.redis.then(redis).flatten().map(|folder| folder.join("redis-server")),
+            faketime: wanted.faketime.then(faketime).flatten(),
             missing: Vec::new(),
         }
     }
 
-    fn is_whole(&self, wanted: Wanted) -> bool {
-        (self.postgres.is_some() || !wanted.postgres) && (self.redis.is_some() || !wanted.redis)
+    /// What is wanted and was not found.
+    fn lacking(&self, wanted: Wanted) -> Vec<Lacking> {
+        let all = [
+            (wanted.postgres && self.postgres.is_none(), Lacking { name: "PostgreSQL", package: "postgresql" }),
+            (wanted.redis && self.redis.is_none(), Lacking { name: "Redis", package: "redis-server" }),
+            (wanted.faketime && self.faketime.is_none(), Lacking { name: FAKETIME, package: "faketime" }),
+        ];
+        all.into_iter().filter_map(|(is_lacking, what)| is_lacking.then_some(what)).collect()
     }
+}
+
+/// Something that is not there.
+struct Lacking {
+    name: &'static str,
+    /// Debian's package. Those of servers bring a service each, which is not started.
+    package: &'static str,
+}
+
+/// Where distributions keep it.
+fn faketime() -> Option<PathBuf> {
+    let folders = ["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib", "lib64"];
+    let paths = folders.map(|folder| Path::new("/usr").join(folder).join("faketime/libfaketime.so.1"));
+    paths.into_iter().find(|path| path.exists())
 }
 
 fn has(folder: &Path, program: &str) -> bool {
@@ -101,19 +118,20 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-fn by_hand() -> String {
-    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {}", PACKAGES.join(" "))
+fn by_hand(package: &str) -> String {
+    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {package}")
 }
 
-/// Installs both servers where that is allowed and known; says why not otherwise.
-fn install(out: &mut dyn Write) -> Result<Option<String>, Failure> {
+/// Installs what is lacking where that is allowed and known; says why not otherwise.
+fn install(lacking: &[Lacking], out: &mut dyn Write) -> Result<Option<String>, Failure> {
     if !Uid::effective().is_root() {
         return Ok(Some("it is not installed, and only root can install it".to_owned()));
     }
     if Command::new("apt-get").arg("--version").output().is_err() {
         return Ok(Some("it is not installed, and this system has no apt-get".to_owned()));
     }
-    writeln!(out, "installing {}, without starting their services", PACKAGES.join(" and "))?;
+    let packages: Vec<&str> = lacking.iter().map(|lacking| lacking.package).collect();
+    writeln!(out, "installing {}, without starting a service", packages.join(" and "))?;
     let _no = Policy::set()?;
     let apt = |arguments: &[&str]| -> Result<bool, Failure> {
         let status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?;
@@ -122,12 +140,14 @@ fn install(out: &mut dyn Write) -> Result<Option<String>, Failure> {
     if !apt(&["update", "-qq"])? {
         return Ok(Some("`apt-get update` failed".to_owned()));
     }
-    let mut arguments = vec!["install", "-qq", "-y", "--no-install-recommends"];
-    arguments.extend(PACKAGES);
-    if !apt(&arguments)? {
-        return Ok(Some("`apt-get install` failed".to_owned()));
+    let mut failed = Vec::new();
+    for package in packages {
+        // One at a time, so that one that cannot be had keeps nothing else away.
+        if !apt(&["install", "-qq", "-y", "--no-install-recommends", package])? {
+            failed.push(package);
+        }
     }
-    Ok(None)
+    Ok((!failed.is_empty()).then(|| format!("`apt-get install {}` failed", failed.join(" "))))
 }
 
 /// Keeps packages from starting their services. One that is there already is the administrator's, and stays.

@@ -4,7 +4,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::*;
 
-const BOTH: Wanted = Wanted { postgres: true, redis: true, missing: Missing::Skip };
+const BOTH: Wanted = Wanted { postgres: true, redis: true, faketime: false, missing: Missing::Skip };
 
 /// The servers, where they are installed.
 fn services() -> Option<(Postgres, Redis, Services)> {

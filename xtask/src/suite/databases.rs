@@ -24,7 +24,8 @@ impl Databases {
     /// Takes the servers that the environment names; starts those that it does not, and installs them if it may.
     pub(super) fn start(out: &mut dyn Write) -> Result<Self, Failure> {
         let (postgres, redis) = (named(POSTGRES), named(REDIS));
-        let wanted = Wanted { postgres: postgres.is_none(), redis: redis.is_none(), missing: Missing::Install };
+        let wanted =
+            Wanted { postgres: postgres.is_none(), redis: redis.is_none(), faketime: false, missing: Missing::Install };
         let services = Services::start(wanted, out)?;
         let started = [
             (POSTGRES, postgres, services.postgres.as_ref().map(Postgres::url)),

@@ -12,12 +12,13 @@ use super::super::findings::{Findings, Spoils};
 use super::super::load;
 use super::super::proxy::{Fault, Proxy};
 use super::super::server::Server;
+use super::runner::RESCUE_S;
 use crate::services::Stop;
 
 /// How long PostgreSQL may have been back before submissions are taken again.
 const RECOVERY_S: f64 = 10.0;
-/// A lease, in seconds: after this long others take the runs.
-const LEASE_S: f64 = 15.0;
+/// Steps of a run that is longer than the lease.
+const STEPS: u32 = 120;
 /// Clients that submit all the time.
 const CLIENTS: usize = 4;
 
@@ -28,12 +29,10 @@ type Taken = Vec<(String, Instant)>;
 pub(super) async fn restarted(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let (rate, rounds) = arena.scale.pick((10, 1), (50, 5));
     let spec = arena.spec()?;
-    let servers = arena.servers(&spec, 2).await?;
-    let yaml = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(20));
-    let flow = load::create_flow(&servers[0], yaml).await?;
-    let load = load::schedule(&servers[0], &flow, rate, 1).await?;
+    let mut servers = arena.servers(&spec, 2).await?;
+    let load = load::steady(&servers[0], &arena.target, rate, Duration::from_millis(20)).await?;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut clients = submitters(&servers, &flow, &stop);
+    let mut clients = submitters(&servers, &load.flow, &stop);
     let mut back = Vec::new();
     for how in [Stop::Fast, Stop::Immediate].into_iter().cycle().take(2 * rounds) {
         tokio::time::sleep(arena.seed.between(Duration::from_secs(2), Duration::from_secs(4))).await;
@@ -53,7 +52,7 @@ pub(super) async fn restarted(arena: &mut Arena<'_>) -> Result<Findings, String>
         format!("{rate} jobs/s of 3 steps and {CLIENTS} clients that submit, 2 servers"),
         format!("{rounds} fast and {rounds} immediate restarts of PostgreSQL"),
     );
-    findings.finish(arena, &servers, &load, Spoils::LOST).await?;
+    findings.finish(arena, &mut servers, &load, Spoils::LOST).await?;
     let known: Vec<String> = sqlx::query_scalar("select id::text from executions.executions where job_id is null")
         .fetch_all(&arena.ledger.pool)
         .await
@@ -101,7 +100,7 @@ pub(super) async fn cut_off(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let spec = Spec { postgres: proxy.port(), ..direct.clone() };
     let mut servers = arena.servers(&spec, 1).await?;
     // Longer than the lease, so that each of them is in the middle when it ends.
-    let yaml = load::steps(&arena.target.url(), "long", 120, Duration::from_millis(250));
+    let yaml = load::steps(&arena.target.url(), "long", STEPS, Duration::from_millis(250));
     let flow = load::create_flow(&servers[0], yaml).await?;
     for number in 0..runs {
         let authority = [servers[0].authority.clone()];
@@ -109,21 +108,33 @@ pub(super) async fn cut_off(arena: &mut Arena<'_>) -> Result<Findings, String> {
     }
     tokio::time::sleep(arena.seed.between(Duration::from_secs(2), Duration::from_secs(5))).await;
     proxy.set(Fault::Stall);
-    let cut = Instant::now();
+    let (cut, cut_at) = (Instant::now(), arena.ledger.now().await?);
+    let lease = arena
+        .ledger
+        .measure(
+            "select extract(epoch from max(lease_until) - clock_timestamp())::float8 from executions.runner_sessions",
+        )
+        .await?
+        .ok_or("the server has no lease")?;
     servers.extend(arena.servers(&direct, 1).await?);
     tokio::time::sleep(time).await;
     proxy.set(Fault::None);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut findings = Findings::new(
-        format!("{runs} runs of 120 steps on one server, another one beside it"),
+        format!("{runs} runs of {STEPS} steps on one server, another one beside it"),
         format!("its PostgreSQL dark for {} s", time.as_secs()),
     );
-    findings.settled(arena, &servers).await?;
-    findings.verdicts(&arena.ledger, &arena.target, Spoils::LOST).await?;
+    findings.settled(arena, &mut servers).await?;
+    findings.verdicts(&arena.ledger, &arena.target, Spoils::LOST, STEPS as usize).await?;
     let lost = arena.ledger.ids("error").await?.len();
     findings.check("every run ended as lost, none passed", lost == runs, format!("{lost} of {runs}"));
+    let ended = "select extract(epoch from max(finished_at))::float8 from executions.executions";
+    let ended = arena.ledger.measure(ended).await?.ok_or("no run has ended")?;
+    findings.at_most("longest rescue after the cut", (ended - cut_at, "s"), RESCUE_S);
     let since = |hit: &super::super::target::Hit| hit.at.saturating_duration_since(cut).as_secs_f64();
     let newest = arena.target.hits().iter().map(since).fold(0.0, f64::max);
-    findings.at_most("last step begun after the cut", (newest, "s"), LEASE_S);
+    let found = format!("the last one after {newest:.1} s, the lease ended after {lease:.1} s");
+    findings.check("no step begins after the lease", newest < lease, found);
+    findings.figure("last step begun before the lease ended", lease - newest, "s");
     Ok(findings)
 }

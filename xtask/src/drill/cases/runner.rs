@@ -1,5 +1,6 @@
 //! Runners that die, stand still, or are killed by what they run.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -11,47 +12,63 @@ use super::super::load;
 use super::super::server::Server;
 
 /// The longest that runs of a dead runner may stay open.
-const RESCUE_S: f64 = 20.0;
+pub(super) const RESCUE_S: f64 = 20.0;
 
 /// F1: SIGKILL in the middle of steps.
 pub(super) async fn killed(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let (rate, kills) = arena.scale.pick((20, 6), (50, 100));
     let spec = arena.spec()?;
-    let mut servers = arena.servers(&spec, 2).await?;
-    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(250));
-    let flow = load::create_flow(&servers[0], flow).await?;
-    let load = load::schedule(&servers[0], &flow, rate, 1).await?;
+    let (mut servers, mut sessions) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        servers.extend(arena.servers(&spec, 1).await?);
+        sessions.push(newest_session(arena).await?);
+    }
+    let load = load::steady(&servers[0], &arena.target, rate, Duration::from_millis(250)).await?;
+    let mut died = HashMap::new();
     for _ in 0..kills {
         tokio::time::sleep(arena.seed.between(Duration::from_millis(300), Duration::from_millis(1_800))).await;
         let one = arena.seed.below(servers.len());
         servers[one].kill();
+        let now = arena.ledger.now().await?;
+        let held: Vec<String> = sqlx::query_scalar(
+            "select id::text from executions.executions where session_id::text = $1 and status in ('queued', 'running')",
+        )
+        .bind(&sessions[one])
+        .fetch_all(&arena.ledger.pool)
+        .await
+        .map_err(|error| format!("read what the dead server had: {error}"))?;
+        died.extend(held.into_iter().map(|run| (run, now)));
         tokio::time::sleep(arena.seed.between(Duration::ZERO, Duration::from_millis(300))).await;
         servers[one].start_ready().await?;
+        sessions[one] = newest_session(arena).await?;
     }
     let mut findings = Findings::new(format!("{rate} jobs/s of 3 steps, 2 servers"), format!("{kills} SIGKILLs"));
-    let claimed = arena.ledger.number("select count(*) from executions.executions where status = 'running'").await?;
-    findings.check("runs were in the middle", claimed > 0, format!("{claimed} when the last one was killed"));
-    findings.finish(arena, &servers, &load, Spoils::LOST).await?;
-    rescue(arena, &mut findings).await?;
+    findings.finish(arena, &mut servers, &load, Spoils::LOST).await?;
+    rescue(arena, &mut findings, |run| died.get(run).copied()).await?;
     findings.lateness(arena).await?;
     Ok(findings)
 }
 
-/// How long runs stayed open whose runner was gone: measured from their start, so a little more than that.
-async fn rescue(arena: &Arena<'_>, findings: &mut Findings) -> Result<(), String> {
-    let lost = arena.ledger.number("select count(*) from executions.executions where error_code = 'lost'").await?;
-    #[allow(clippy::cast_precision_loss, reason = "a count of runs fits in 53 bits")]
-    findings.figure("runs lost and tried again", lost as f64, "");
-    let longest = arena
-        .ledger
-        .measure(
-            "select extract(epoch from max(finished_at - started_at))::float8 from executions.executions \
-             where error_code = 'lost'",
-        )
-        .await?;
-    if let Some(longest) = longest {
-        findings.at_most("longest rescue", (longest, "s"), RESCUE_S);
-    }
+/// The session of the server that was started last: ids are in the order of time.
+async fn newest_session(arena: &Arena<'_>) -> Result<String, String> {
+    sqlx::query_scalar("select id::text from executions.runner_sessions order by id desc limit 1")
+        .fetch_one(&arena.ledger.pool)
+        .await
+        .map_err(|error| format!("read the newest session: {error}"))
+}
+
+/// How long runs stayed open after their runner had gone, which was at `died`, in seconds by PostgreSQL's clock.
+async fn rescue(arena: &Arena<'_>, findings: &mut Findings, died: impl Fn(&str) -> Option<f64>) -> Result<(), String> {
+    let lost: Vec<(String, f64)> = sqlx::query_as(
+        "select id::text, extract(epoch from finished_at)::float8 from executions.executions where error_code = 'lost'",
+    )
+    .fetch_all(&arena.ledger.pool)
+    .await
+    .map_err(|error| format!("read how long lost runs stayed open: {error}"))?;
+    let took: Vec<f64> = lost.iter().filter_map(|(run, end)| died(run).map(|died| end - died)).collect();
+    let found = format!("{} lost, {} of them known to have been a dead server's", lost.len(), took.len());
+    findings.check("runs were in the middle", !took.is_empty(), found);
+    findings.at_most("longest rescue", (took.into_iter().fold(0.0, f64::max), "s"), RESCUE_S);
     Ok(())
 }
 
@@ -59,35 +76,46 @@ async fn rescue(arena: &Arena<'_>, findings: &mut Findings) -> Result<(), String
 pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let (rate, time) = arena.scale.pick((10, Duration::from_secs(22)), (50, Duration::from_secs(40)));
     let spec = arena.spec()?;
-    let servers = arena.servers(&spec, 2).await?;
-    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(500));
-    let flow = load::create_flow(&servers[1], flow).await?;
-    let load = load::schedule(&servers[1], &flow, rate, 1).await?;
+    let mut servers = arena.servers(&spec, 2).await?;
+    let load = load::steady(&servers[1], &arena.target, rate, Duration::from_millis(500)).await?;
     tokio::time::sleep(arena.seed.between(Duration::from_secs(2), Duration::from_secs(3))).await;
     servers[0].signal(Signal::SIGSTOP)?;
+    let stopped = arena.ledger.now().await?;
     tokio::time::sleep(time).await;
-    let steps = "select count(*) from executions.execution_steps s join executions.executions e on e.id = s.execution_id \
-                 where e.error_code = 'lost'";
-    let (lost, before) = (arena.ledger.ids("error").await?.len(), arena.ledger.number(steps).await?);
+    let lost = arena.ledger.ids("error").await?;
+    let before = steps_of(arena, &lost).await?;
+    let goes_on = Instant::now();
     servers[0].signal(Signal::SIGCONT)?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut findings = Findings::new(
         format!("{rate} jobs/s of 3 steps, 2 servers"),
         format!("SIGSTOP of one for {} s, SIGCONT", time.as_secs()),
     );
-    findings.check("runs of the frozen runner were taken from it", lost > 0, format!("{lost} lost"));
+    findings.check("runs of the frozen runner were taken from it", !lost.is_empty(), format!("{} lost", lost.len()));
+    servers[0].get("/livez").await?.done("the frozen server")?;
     // The other one has served all the while.
-    let [frozen, other] = &servers[..] else { return Err("two servers were started".to_owned()) };
-    frozen.get("/livez").await?.done("the frozen server")?;
-    findings.finish(arena, std::slice::from_ref(other), &load, Spoils::LOST).await?;
-    let after = arena.ledger.number(steps).await?;
+    servers.swap(0, 1);
+    findings.finish(arena, &mut servers, &load, Spoils::LOST).await?;
+    let after = steps_of(arena, &lost).await?;
+    let lost: HashSet<String> = lost.into_iter().collect();
+    let begun = arena.target.hits().iter().filter(|hit| hit.at > goes_on && lost.contains(&hit.execution)).count();
+    findings.check("the runner that went on began no step of them", begun == 0, format!("{begun} steps"));
     findings.check(
         "the runner that went on wrote nothing to them",
         after == before,
         format!("{before} steps, then {after}"),
     );
-    rescue(arena, &mut findings).await?;
+    rescue(arena, &mut findings, |_| Some(stopped)).await?;
     Ok(findings)
+}
+
+/// How many steps of these runs are on record.
+async fn steps_of(arena: &Arena<'_>, runs: &[String]) -> Result<i64, String> {
+    sqlx::query_scalar("select count(*) from executions.execution_steps where execution_id::text = any($1)")
+        .bind(runs)
+        .fetch_one(&arena.ledger.pool)
+        .await
+        .map_err(|error| format!("count the steps of lost runs: {error}"))
 }
 
 /// F17: a job whose step ends the server that runs it.
@@ -96,9 +124,7 @@ pub(super) async fn deadly_job(arena: &mut Arena<'_>) -> Result<Findings, String
     let rate = arena.scale.pick(10, 50);
     let spec = arena.spec()?;
     let mut servers = arena.servers(&spec, 2).await?;
-    let flow = load::steps(&arena.target.url(), "drill", 3, Duration::from_millis(20));
-    let flow = load::create_flow(&servers[0], flow).await?;
-    let load = load::schedule(&servers[0], &flow, rate, 1).await?;
+    let load = load::steady(&servers[0], &arena.target, rate, Duration::from_millis(20)).await?;
     let yaml = format!(
         "flow:\n  name: deadly\n  steps:\n    - action: http_request\n      config: {{method: GET, url: \"{}/kill/${{EXECUTION_ID}}\", timeout: 60s}}\n",
         arena.target.url()
@@ -132,7 +158,7 @@ pub(super) async fn deadly_job(arena: &mut Arena<'_>) -> Result<Findings, String
     findings.check("it kills as often as it may be tried, and no more", deaths == ATTEMPTS, format!("{deaths} deaths"));
     let jobs = arena.ledger.jobs().await?;
     findings.check("it is listed as dead", jobs.get("dead") == Some(&1), words(&jobs));
-    findings.finish(arena, &servers, &load, Spoils { lost: true, dead: 1 }).await?;
+    findings.finish(arena, &mut servers, &load, Spoils { lost: true, dead: 1 }).await?;
     Ok(findings)
 }
 

@@ -9,6 +9,11 @@ use crate::workspace;
 
 /// Two schedules that fired three times each, every job with one run that passed.
 const SOUND: &str = "
+insert into scheduler.schedules (id, name, flow_id, cron, timezone, misfire, catchup_max, overlap, jitter_s, variables,
+    retry, enabled, revision, created_at, updated_at)
+select s::text::uuid, s, gen_random_uuid(), '* * * * * *', 'UTC', 'catch_up', 1000, 'allow', 0, '{}', '{}', true, 1,
+    to_timestamp(1000), to_timestamp(1000)
+from unnest(array['00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002']) s;
 insert into executions.definitions values (decode(repeat('00', 32), 'hex'), '');
 insert into scheduler.jobs (id, schedule_id, manual, nominal_at, flow_id, payload, state, attempt, max_attempts,
     available_at, finished_at, created_at)
@@ -20,7 +25,9 @@ insert into executions.executions (id, flow_name, definition_hash, status, trigg
     queued_at, started_at, finished_at, total_steps, passed_steps, failed_steps, skipped_steps)
 select gen_random_uuid(), 'drill', decode(repeat('00', 32), 'hex'), 'passed', 'schedule', id, 1, '{}', nominal_at,
     nominal_at, finished_at, 3, 3, 0, 0
-from scheduler.jobs;";
+from scheduler.jobs;
+insert into executions.execution_steps (execution_id, ordinal, step_id, phase, status, record)
+select id, n, 'step_' || n, 'main', 'passed', '{}' from executions.executions, generate_series(1, 3) n;";
 
 /// Another verdict for a job that has one.
 const SECOND_VERDICT: &str = "
@@ -38,6 +45,7 @@ enum Damage {
     None,
     Statement(&'static str),
     StepTwice,
+    StepTooMany,
     StepMissing,
 }
 
@@ -68,20 +76,23 @@ async fn failing(damage: Damage) -> Option<Vec<String>> {
     let target = Target::serve().await.unwrap();
     let runs = ledger.ids("passed").await.unwrap();
     for (run, step) in runs.iter().flat_map(|run| [1, 2, 3].map(|step| (run, step))) {
-        hit(&target, run, step).await;
+        if !(matches!(damage, Damage::StepMissing) && step == 3 && run == &runs[0]) {
+            hit(&target, run, step).await;
+        }
     }
     match damage {
-        Damage::None => {}
+        Damage::None | Damage::StepMissing => {}
         Damage::Statement(statement) => {
             sqlx::raw_sql(statement).execute(&ledger.pool).await.unwrap();
         }
         Damage::StepTwice => hit(&target, &runs[0], 2).await,
-        Damage::StepMissing => hit(&target, &runs[0], 4).await,
+        Damage::StepTooMany => hit(&target, &runs[0], 4).await,
     }
     let schedules = ["1", "2"].map(str::to_owned).to_vec();
+    let load = Load { schedules, period_s: 1, flow: String::new(), steps: 3 };
     let mut findings = Findings::default();
-    findings.firings(&ledger, &Load { schedules, period_s: 1 }, 1_004.0).await.unwrap();
-    findings.verdicts(&ledger, &target, Spoils::NONE).await.unwrap();
+    findings.firings(&ledger, &load, 1_004.0).await.unwrap();
+    findings.verdicts(&ledger, &target, Spoils::NONE, load.steps).await.unwrap();
     let open = ledger.settle(Duration::ZERO).await;
     findings.check("nothing is open", open.is_ok(), "");
     Some(findings.checks.into_iter().filter(|check| !check.held).map(|check| check.what).collect())
@@ -107,11 +118,13 @@ async fn sound_books_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_firing_that_is_missing_is_found() {
     let damage = Damage::Statement(
-        "delete from executions.executions where job_id in (select id from scheduler.jobs where nominal_at = to_timestamp(1002)); \
+        "delete from executions.execution_steps; delete from executions.executions where job_id in \
+         (select id from scheduler.jobs where nominal_at = to_timestamp(1002)); \
          delete from scheduler.jobs where nominal_at = to_timestamp(1002)",
     );
-    // Their final states are gone as well.
-    check(damage, &["per schedule and time exactly one job", "no final state changed"]).await;
+    // Their final states are gone as well, and every step's record.
+    let steps = "each passed run has all its steps on record";
+    check(damage, &["per schedule and time exactly one job", "no final state changed", steps]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,8 +136,33 @@ async fn a_schedule_that_never_fired_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_firing_that_was_missed_is_found() {
+    let damage = Damage::Statement("update scheduler.schedules set created_at = created_at - interval '2 seconds'");
+    check(damage, &["per schedule and time exactly one job"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_firing_that_was_left_out_is_found() {
+    let damage = Damage::Statement(
+        "delete from executions.execution_steps where execution_id in (select id from executions.executions where \
+         started_at = to_timestamp(1003)); delete from executions.executions where started_at = to_timestamp(1003); \
+         update scheduler.jobs set state = 'skipped' where nominal_at = to_timestamp(1003)",
+    );
+    check(damage, &["no firing that may run was left out", "no final state changed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_verdict_is_found() {
-    check(Damage::Statement(SECOND_VERDICT), &["each finished job has exactly one verdict"]).await;
+    let one = "each finished job has exactly one verdict";
+    // Its steps are nowhere.
+    let whole = ["each passed run has all its steps on record", "the target saw every step of each passed run"];
+    check(Damage::Statement(SECOND_VERDICT), &[one, whole[0], whole[1]]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_without_a_record_is_found() {
+    let damage = Damage::Statement("delete from executions.execution_steps where ordinal = 2");
+    check(damage, &["each passed run has all its steps on record"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,6 +187,7 @@ async fn a_spoiled_run_and_an_open_one_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_that_the_target_saw_twice_or_not_are_found() {
     check(Damage::StepTwice, &["the target saw no step of a run twice"]).await;
-    // One run did more than all others, so the others did too little.
-    check(Damage::StepMissing, &["the target saw every step of each passed run"]).await;
+    for damage in [Damage::StepTooMany, Damage::StepMissing] {
+        check(damage, &["the target saw every step of each passed run"]).await;
+    }
 }
