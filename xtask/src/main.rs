@@ -3,6 +3,7 @@
 
 mod bench;
 mod boundaries;
+mod chart;
 mod drill;
 mod finding;
 mod schemas;
@@ -48,6 +49,11 @@ enum Task {
         #[command(flatten)]
         options: drill::Options,
     },
+    /// The Helm chart: what it makes of its values, and what a cluster and the restricted profile say to that
+    Chart {
+        #[command(flatten)]
+        options: chart::Options,
+    },
     /// Writes the book's pages about actions and settings
     Reference,
     /// Measures release builds against bare limits in the same run.
@@ -86,6 +92,7 @@ fn run(task: Task) -> Result<bool, Failure> {
         Task::Schemas { options } => schemas::run(&root, &options, &mut out),
         Task::Test { only } => suite::run(&root, &only, &mut out),
         Task::Drill { options } => drill::run(&root, &options, &mut out),
+        Task::Chart { options } => chart::run(&root, options, &mut out),
         Task::Reference => suite::reference::write(&root, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),
