@@ -6,6 +6,7 @@ mod boundaries;
 mod chart;
 mod drill;
 mod finding;
+mod image;
 mod schemas;
 mod services;
 mod suite;
@@ -54,6 +55,11 @@ enum Task {
         #[command(flatten)]
         options: chart::Options,
     },
+    /// The container image, without a container engine: its tree, its bill of materials, an OCI layout
+    Image {
+        #[command(flatten)]
+        options: image::Options,
+    },
     /// Writes the book's pages about actions and settings
     Reference,
     /// Measures release builds against bare limits in the same run.
@@ -93,6 +99,7 @@ fn run(task: Task) -> Result<bool, Failure> {
         Task::Test { only } => suite::run(&root, &only, &mut out),
         Task::Drill { options } => drill::run(&root, &options, &mut out),
         Task::Chart { options } => chart::run(&root, options, &mut out),
+        Task::Image { options } => image::run(&root, &options, &mut out),
         Task::Reference => suite::reference::write(&root, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),

@@ -17,21 +17,19 @@ const DECIDED: [(&str, &str); 2] = [
     ("TESTMESH_DATA_DIR", "the volume is mounted there"),
 ];
 
-/// The variables of all settings, from the binary's own help.
+/// The variables of all settings, from the binary's own table.
 pub(super) fn variables(server: &Path) -> Result<BTreeSet<String>, Failure> {
-    let mut found = BTreeSet::new();
-    for arguments in [&["--help"][..], &["migrate", "--help"]] {
-        let output = Command::new(server).args(arguments).output()?;
-        if !output.status.success() {
-            return Err(format!("`testmesh-server {}` ended with {}", arguments.join(" "), output.status).into());
-        }
-        found.extend(in_help(&String::from_utf8(output.stdout)?));
+    let output = Command::new(server).args(["config", "--format", "json"]).env_clear().output()?;
+    if !output.status.success() {
+        return Err(format!("`testmesh-server config` ended with {}", output.status).into());
     }
-    if found.is_empty() { Err("`testmesh-server --help` names no variable".into()) } else { Ok(found) }
+    let found = in_table(&serde_json::from_slice(&output.stdout)?);
+    if found.is_empty() { Err("`testmesh-server config` names no setting".into()) } else { Ok(found) }
 }
 
-fn in_help(text: &str) -> impl Iterator<Item = String> {
-    text.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap_or_default().to_owned())
+fn in_table(table: &Value) -> BTreeSet<String> {
+    let settings = table.as_array().into_iter().flatten();
+    settings.filter_map(|setting| setting["variable"].as_str()).map(str::to_owned).collect()
 }
 
 /// What is wrong between the settings, the table of changes and what the chart renders.
@@ -77,9 +75,9 @@ mod tests {
 
     #[test]
     fn settings_that_values_do_not_reach_and_variables_that_are_none_are_found() {
-        let help = "  --listen <A>  [env: TESTMESH_LISTEN=]\n --x  [env: TESTMESH_X]\n --y [env: TESTMESH_Y=secret] [default: 1]";
-        let variables: BTreeSet<String> = in_help(help).collect();
-        assert_eq!(variables.iter().collect::<Vec<_>>(), ["TESTMESH_LISTEN", "TESTMESH_X", "TESTMESH_Y"]);
+        let table = ["TESTMESH_LISTEN", "TESTMESH_X", "TESTMESH_Y"].map(|name| json!({"variable": name, "key": "k"}));
+        let variables = in_table(&json!(table));
+        assert_eq!(variables.len(), 3);
         let rows = "bases: {embedded: {}}\nrows: [{value: x, set: 1, object: Pod, at: spec/containers/a/env/TESTMESH_X/value, is: 1}]";
         let rows = effects::table(rows).unwrap();
         let pod = |env: Value| Manifest {
