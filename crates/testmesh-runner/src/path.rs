@@ -74,30 +74,48 @@ impl ResultPath {
         }
     }
 
+    /// The id of the step that a path `steps.<id>.…` names.
+    pub(crate) fn step(&self) -> Option<&str> {
+        match self.steps.as_slice() {
+            [Step::Key(root), Step::Key(id), ..] if !self.rooted && root == "steps" => Some(id),
+            _ => None,
+        }
+    }
+
     /// The value at the path; `None` when there is none.
     ///
     /// # Errors
     /// The path selects more than 100,000 values.
     pub fn find(&self, roots: &PathRoots<'_>) -> Result<Option<Value>, EvalError> {
-        let primary = roots.primary.unwrap_or(roots.result);
-        let Some(Step::Key(first)) = self.steps.first() else { return self.select(primary, &self.steps) };
-        let bare = !self.rooted;
-        if bare && roots.reserved.contains(&first.as_str()) {
-            return self.select(roots.result, &self.steps);
-        }
-        let is_root = bare && (matches!(first.as_str(), "result" | "response") || first == roots.step_id);
-        // `result` alone is the result, unless there is something of that name to be found.
-        let alone = self.steps.len() == 1 && self.query.is_none();
-        if is_root
-            && !alone
-            && let found @ Some(_) = self.select(roots.result, &self.steps[1..])?
+        // `steps.<id>` means the same as `<id>`.
+        if self.step() == Some(roots.step_id)
+            && let found @ Some(_) = self.look_up(&self.steps[1..], roots)?
         {
             return Ok(found);
         }
-        if let found @ Some(_) = self.select(primary, &self.steps)? {
+        self.look_up(&self.steps, roots)
+    }
+
+    fn look_up(&self, steps: &[Step], roots: &PathRoots<'_>) -> Result<Option<Value>, EvalError> {
+        let primary = roots.primary.unwrap_or(roots.result);
+        let Some(Step::Key(first)) = steps.first() else { return self.select(primary, steps) };
+        let bare = !self.rooted;
+        if bare && roots.reserved.contains(&first.as_str()) {
+            return self.select(roots.result, steps);
+        }
+        let is_root = bare && (matches!(first.as_str(), "result" | "response") || first == roots.step_id);
+        // `result` alone is the result, unless there is something of that name to be found.
+        let alone = steps.len() == 1 && self.query.is_none();
+        if is_root
+            && !alone
+            && let found @ Some(_) = self.select(roots.result, &steps[1..])?
+        {
             return Ok(found);
         }
-        match self.select(roots.result, &self.steps)? {
+        if let found @ Some(_) = self.select(primary, steps)? {
+            return Ok(found);
+        }
+        match self.select(roots.result, steps)? {
             None if is_root && alone => Ok(Some(roots.result.clone())),
             found => Ok(found),
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value as Json;
-use testmesh_runner::record::{AssertionRecord, ErrorKind, StepRecord};
+use testmesh_runner::record::{AssertionRecord, StepRecord};
 use testmesh_runner::report::detail::{self, Side};
 
 use super::{Paint, clean};
@@ -54,8 +54,8 @@ fn request_head(request: &Json) -> Option<String> {
 
 fn response_head(response: &Json) -> Option<String> {
     let status = response.get("status").filter(|status| status.is_number())?;
-    Some(match response.get("duration_ms").and_then(Json::as_f64) {
-        Some(millis) => format!("{status} in {millis} ms"),
+    Some(match response.pointer("/timings/total").and_then(Json::as_f64) {
+        Some(millis) => format!("{status} in {millis:.1} ms"),
         None => status.to_string(),
     })
 }
@@ -104,10 +104,8 @@ pub(super) fn verdict(file: Option<&str>, step: &StepRecord, paint: Paint, verbo
             let _ = writeln!(text, "{} {}", paint.good("✓"), paint.dim(&clean(&assertion.expression)));
         }
     }
-    if let Some(error) = &step.error
-        && (text.is_empty() || error.kind != ErrorKind::Assertion)
-    {
-        let _ = writeln!(text, "{} {}", paint.bad("✗"), clean(&error.message));
+    if let Some(message) = detail::untold(step) {
+        let _ = writeln!(text, "{} {}", paint.bad("✗"), clean(message));
     }
     text
 }

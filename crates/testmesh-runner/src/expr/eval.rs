@@ -22,11 +22,13 @@ pub(super) fn error(message: impl Into<String>) -> EvalError {
     EvalError { message: message.into(), help: None }
 }
 
-/// What a value is as a condition: `true` holds, `false` and null do not.
+/// What a value is as a condition: `true` holds, `false` and null do not. Their texts are as good as they are, for
+/// variables that come from an environment are texts.
 pub(super) fn truth(value: &Value, what: &str) -> Result<bool, EvalError> {
     match value {
         Value::Bool(truth) => Ok(*truth),
         Value::Null => Ok(false),
+        Value::Text(text) if matches!(&**text, "true" | "false") => Ok(&**text == "true"),
         other => Err(EvalError {
             message: format!("`{what}` is {}, not true or false", super::explain::with_article(other)),
             help: Some("compare it with something, or ask `is not empty` or `exists`".to_owned()),

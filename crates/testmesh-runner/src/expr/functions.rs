@@ -85,8 +85,8 @@ static FUNCTIONS: &[Function] = &[
     over_items("map", Builtin::Map, (2, 2)),
     over_items("count", Builtin::Count, (1, 2)),
     over_items("sum", Builtin::Sum, (1, 2)),
-    over_items("min", Builtin::Min, (1, 2)),
-    over_items("max", Builtin::Max, (1, 2)),
+    over_items("min", Builtin::Min, (1, 16)),
+    over_items("max", Builtin::Max, (1, 16)),
     plain("first", Builtin::First, (1, 1)),
     plain("last", Builtin::Last, (1, 1)),
     over_items("sort", Builtin::Sort, (1, 2)),
@@ -212,6 +212,12 @@ impl Function {
             None => Value::Null,
         };
         if self.predicate {
+            let several = matches!(self.kind, Builtin::Min | Builtin::Max)
+                && (args.len() > 2 || is_number(&subject) && args.len() == 2);
+            if several {
+                let values = args.iter().map(|node| cx.eval(node)).collect::<Result<Vec<_>, _>>()?;
+                return self.extreme(values);
+            }
             return self.over_items(&subject, args.get(1), cx);
         }
         let second = match args.get(1) {
@@ -266,14 +272,14 @@ impl Function {
             }
             _ => {
                 let values = items.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-                let wanted = if self.kind == Builtin::Min { Ordering::Less } else { Ordering::Greater };
-                self.extreme(values, wanted)
+                self.extreme(values)
             }
         }
     }
 
     /// The smallest or greatest; null of nothing.
-    fn extreme(&self, values: Vec<Value>, wanted: Ordering) -> Result<Value, EvalError> {
+    fn extreme(&self, values: Vec<Value>) -> Result<Value, EvalError> {
+        let wanted = if self.kind == Builtin::Min { Ordering::Less } else { Ordering::Greater };
         let mut best = Value::Null;
         for value in values.into_iter().filter(|value| !value.is_null()) {
             if best.is_null() {

@@ -71,6 +71,10 @@ fn literals_and_operators() {
         ("null is null and 1 is not null and 'a' is string and 1 is number and 1 is integer", json!(true)),
         ("[] is array and {} is object and [] is empty and '' is empty and null is empty", json!(true)),
         ("1.5 is not integer and true is boolean", json!(true)),
+        ("'true' and not 'false'", json!(true)),
+        ("'false' ? 1 : 2", json!(2)),
+        ("min(3, 1.5, 2) == 1.5 and max(3, 4) == 4 and min([2, 1]) == 1", json!(true)),
+        ("max([{a: 1}, {a: 3}], .a)", json!(3)),
     ];
     for (text, expected) in cases {
         check(text, json!({}), expected);

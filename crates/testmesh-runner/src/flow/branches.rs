@@ -1,5 +1,6 @@
 //! Decodes `branches` of a step: lists of steps that run beside each other.
 
+use super::facts::Names;
 use super::reader::{Decoder, Section};
 use super::yaml::{Entry, NodeKind};
 use crate::action::Branch;
@@ -7,7 +8,7 @@ use crate::diagnostic::Code;
 
 impl<'t> Decoder<'t, '_> {
     /// Each `{name, steps}` of `entry`. `id` is the step's own, and what ids of unnamed steps begin with.
-    pub(super) fn branches(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<Branch> {
+    pub(super) fn branches(&mut self, entry: &Entry<'t>, id: &str) -> Vec<Branch> {
         let NodeKind::List(items) = &entry.value.kind else {
             self.wrong_type(entry, "a list of branches, each with `steps`").help(None);
             return Vec::new();
@@ -27,7 +28,7 @@ impl<'t> Decoder<'t, '_> {
                 continue;
             };
             let prefix = format!("{id}_{}", index + 1);
-            branches.push(Branch { name, steps: self.nested(steps, section, &prefix) });
+            branches.push(Branch { name, steps: self.nested(steps, Names::default(), &prefix) });
         }
         branches
     }

@@ -15,8 +15,10 @@ use crate::value::Value;
 
 /// Keys that belong beside `config`, not into it.
 const STEP_ONLY: &[&str] = &["retry", "poll"];
-/// What a loop's turn is called when the configuration does not say otherwise.
-const LOOP_NAMES: &[&str] = &["item", "index", "iteration", "attempt"];
+/// Keys that name what each turn of a loop sees.
+const NAMING_KEYS: &[&str] = &["item_name", "index_name"];
+/// What each turn of `wait_until` sees.
+const TURN_NAMES: &[&str] = &["attempt", "iteration"];
 
 impl<'t> Decoder<'t, '_> {
     /// Compiles `config`. What is missing is reported at `action`.
@@ -75,8 +77,8 @@ impl<'t> Decoder<'t, '_> {
                         let names = Self::asserted(section, spec);
                         ConfigField::Assertions(self.with_names(names, |d| d.assertions(Some(entry))))
                     }
-                    Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, section, id)),
-                    Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, section, id)),
+                    Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, Self::turn(spec, section), id)),
+                    Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, id)),
                     // The rules of `transform` see the keys of its `input` by name.
                     Some(kind) if spec.name == "transform" && name == "transforms" => {
                         let names = Self::asserted(section, spec);
@@ -204,19 +206,23 @@ impl<'t> Decoder<'t, '_> {
         }
     }
 
-    /// Nested steps, which see the loop's variables.
-    pub(super) fn nested(&mut self, entry: &Entry<'t>, section: &Section<'_, 't>, id: &str) -> Vec<super::Step> {
+    /// Nested steps, which see `names` too.
+    pub(super) fn nested(&mut self, entry: &Entry<'t>, names: Names<'t>, id: &str) -> Vec<super::Step> {
         self.depth += 1;
-        let names = Names { given: Self::loop_names(section), fixed: LOOP_NAMES, ..Names::default() };
         let steps = self.with_names(names, |d| d.steps(entry, Some(id)));
         self.depth -= 1;
         steps
     }
 
-    /// What the configuration calls a loop's turn.
-    fn loop_names(section: &Section<'_, 't>) -> Vec<Cow<'t, str>> {
-        let keys = ["item_name", "item_var", "var", "as", "index_name", "index_var"];
-        keys.iter().filter_map(|key| section.entry(key)?.value.named()).collect()
+    /// What the steps of one turn see: the loop's item and number, as the configuration or else the action calls them.
+    fn turn(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names<'t> {
+        let naming = spec.config.iter().filter(|field| NAMING_KEYS.contains(&field.name));
+        let given = naming.filter_map(|field| {
+            let entry = section.entry(field.name).or_else(|| section.any(field.aliases));
+            entry.and_then(|entry| entry.value.named()).or(field.default.map(Cow::Borrowed))
+        });
+        let fixed = if spec.name == "wait_until" { TURN_NAMES } else { &[] };
+        Names { given: given.collect(), fixed, ..Names::default() }
     }
 
     /// Does something while more names are known.
@@ -229,8 +235,7 @@ impl<'t> Decoder<'t, '_> {
 
     /// What an expression in the configuration sees: the outcome of what the action did.
     fn outcome(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names<'t> {
-        let mut given = Self::loop_names(section);
-        given.extend(LOOP_NAMES.iter().map(|name| Cow::Borrowed(*name)));
+        let given = Self::turn(spec, section).given;
         Names { given, fixed: super::step::RESULT_ROOTS, result: spec.result, open: spec.open_result }
     }
 

@@ -76,7 +76,8 @@ pub(crate) fn check(kind: Kind, node: &Node<'_>) -> Result<(), Mismatch> {
         },
         Kind::Boolean => {
             let boolean = matches!(scalar.literal, Literal::Bool(_)) || matches!(text, "true" | "false");
-            boolean.then_some(()).ok_or_else(|| wrong(kind))
+            let help = super::reader::boolean_help(text);
+            boolean.then_some(()).ok_or_else(|| Mismatch { help, ..wrong(kind) })
         }
         Kind::Duration { zero } => match units::parse_duration(text) {
             None => {

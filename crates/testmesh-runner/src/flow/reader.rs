@@ -164,7 +164,8 @@ impl<'t> Decoder<'t, '_> {
             Some((Literal::Text, "true")) => Some(true),
             Some((Literal::Text, "false")) => Some(false),
             _ => {
-                self.wrong_type(entry, "`true` or `false`").help(None);
+                let help = entry.value.text().and_then(boolean_help);
+                self.wrong_type(entry, "`true` or `false`").help(help);
                 None
             }
         }
@@ -249,6 +250,16 @@ impl<'t> Decoder<'t, '_> {
             NodeKind::Scalar(_) | NodeKind::Map(_) => std::slice::from_ref(&entry.value),
         }
     }
+}
+
+/// What to write instead of the words for true and false that YAML has given up.
+pub(crate) fn boolean_help(text: &str) -> Option<String> {
+    let meant = match &*text.to_ascii_lowercase() {
+        "yes" | "on" | "y" | "1" | "true" => "true",
+        "no" | "off" | "n" | "0" | "false" => "false",
+        _ => return None,
+    };
+    Some(format!("write `{meant}`; in YAML 1.2 `{text}` is not a boolean"))
 }
 
 /// How durations are written.

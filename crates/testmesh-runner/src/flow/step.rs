@@ -31,6 +31,37 @@ pub(crate) const STEP_KEYS: &[&str] = &[
     "disabled",
 ];
 
+/// Words of other tools for actions that have another name here.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("bash", "exec"),
+    ("call", "run_flow"),
+    ("command", "exec"),
+    ("curl", "http_request"),
+    ("db", "database_query"),
+    ("echo", "log"),
+    ("email", "mail"),
+    ("fetch", "http_request"),
+    ("graphql", "http_request"),
+    ("include", "run_flow"),
+    ("mariadb", "database_query"),
+    ("mysql", "database_query"),
+    ("postgres", "database_query"),
+    ("postgresql", "database_query"),
+    ("print", "log"),
+    ("rabbitmq", "amqp"),
+    ("request", "http_request"),
+    ("rest", "http_request"),
+    ("script", "exec"),
+    ("set", "transform"),
+    ("shell", "exec"),
+    ("sleep", "delay"),
+    ("smtp", "mail"),
+    ("sqlite", "database_query"),
+    ("subflow", "run_flow"),
+    ("wait", "delay"),
+    ("ws", "websocket"),
+];
+
 /// Names in an assertion that mean the step at hand.
 pub(crate) const RESULT_ROOTS: &[&str] =
     &["result", "response", "error", "attempt", "attempts", "duration_ms", "iteration"];
@@ -97,7 +128,7 @@ impl<'t> Decoder<'t, '_> {
         let assert = self.assertions(section.entry("assert"));
         let assert_any = self.assertions(section.entry("assert_any"));
         let assert_none = self.negated_assertions(section.entry("assert_none"));
-        let output = self.outputs(&section);
+        let output = self.outputs(&section, &id);
         let retry = section.set("retry").and_then(|entry| self.retry(entry));
         let poll = section.set("poll").and_then(|entry| self.poll(entry));
         let on_error = self.on_error(&section, &id);
@@ -182,7 +213,9 @@ impl<'t> Decoder<'t, '_> {
             std::iter::once(spec.name).chain(spec.aliases.iter().copied())
         });
         let names: Vec<&str> = names.chain(actions::PLANNED.iter().copied()).collect();
-        let help = suggest::did_you_mean(&suggest::near(name, names.iter().copied())).unwrap_or_else(|| {
+        let meant = SYNONYMS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)).map(|(_, meant)| vec![*meant]);
+        let near = meant.unwrap_or_else(|| suggest::near(name, names.iter().copied()));
+        let help = suggest::did_you_mean(&near).unwrap_or_else(|| {
             let nearest = suggest::nearest(name, names.iter().copied());
             format!("the nearest are {}; `testmesh actions` shows all", suggest::quoted(&nearest))
         });
@@ -240,7 +273,7 @@ impl<'t> Decoder<'t, '_> {
         Names { given: Vec::new(), fixed: RESULT_ROOTS, result, open }
     }
 
-    fn outputs(&mut self, section: &Section<'_, 't>) -> Vec<Output> {
+    fn outputs(&mut self, section: &Section<'_, 't>, id: &str) -> Vec<Output> {
         let Some(map) = self.optional_section(section, "output", "`output`") else { return Vec::new() };
         let mut outputs = Vec::new();
         for entry in map.entries {
@@ -255,6 +288,13 @@ impl<'t> Decoder<'t, '_> {
                 }
                 _ => (self.output_source(&entry.value), None),
             };
+            if let Some(OutputSource::Path(path)) = &source
+                && let Some(other) = path.step().filter(|other| *other != id)
+            {
+                let message = format!("an output is a path into this step's result, not that of `{other}`");
+                let help = format!("write `${{{}}}`", path.source());
+                self.findings.error(Code::InvalidValue, place(entry), message).help(help);
+            }
             outputs.extend(source.map(|source| Output { name, source, default, line }));
         }
         outputs

@@ -5,7 +5,7 @@ use super::facts::{Fact, Use};
 use super::offsets::locate;
 use super::reader::Decoder;
 use super::scalar::Literal;
-use super::yaml::{Node, NodeKind};
+use super::yaml::{Node, NodeKind, Style};
 use crate::diagnostic::Code;
 use crate::expr::{Expr, Reference, SyntaxError};
 use crate::path::ResultPath;
@@ -38,11 +38,29 @@ impl<'t> Decoder<'t, '_> {
                 self.uses(node, expression.references());
                 Some(expression)
             }
-            Err(mistakes) => {
+            Err(mut mistakes) => {
+                if let (Some(help), Some(first)) = (self.lost_to_yaml(node), mistakes.first_mut()) {
+                    first.help = Some(help.to_owned());
+                }
                 self.mistakes(Code::ExpressionSyntax, node, mistakes);
                 None
             }
         }
+    }
+
+    /// What to say when YAML itself took a part of an unquoted expression away, as a tag or as a comment.
+    fn lost_to_yaml(&self, node: &Node<'_>) -> Option<&'static str> {
+        if node.scalar()?.style != Style::Plain {
+            return None;
+        }
+        let text = self.findings.source.text;
+        let before = text[..node.span.start].rsplit('\n').next().unwrap_or_default().trim_end();
+        let after = text[node.span.end..].split('\n').next().unwrap_or_default();
+        if before.rsplit([' ', ':']).next().is_some_and(|word| word.starts_with('!')) {
+            return Some("put the expression into quotes: to YAML, a word that begins with `!` is a tag");
+        }
+        let comment = after.trim_start().starts_with('#');
+        comment.then_some("put the expression into quotes: to YAML, what follows ` #` is a comment")
     }
 
     /// Compiles a scalar's text as a path into a result.

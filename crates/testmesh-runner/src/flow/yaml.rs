@@ -412,7 +412,13 @@ fn syntax_error(error: &ScanError, findings: &mut Findings<'_>) {
     let at = error.marker().byte_offset().unwrap_or(0);
     let line = findings.source.line(at);
     let text = findings.source.text.lines().nth(line as usize - 1).unwrap_or_default();
-    let help = syntax_help(text);
+    let help = if error.info().contains("recursion limit") {
+        Some("write what is inside as a text or keep it in a file".to_owned())
+    } else if error.info().contains("flow mapping") || error.info().contains("flow sequence") {
+        Some("inside `{…}` and `[…]` put text that contains one of `,:[]{}#` into quotes".to_owned())
+    } else {
+        syntax_help(text)
+    };
     findings.error(Code::YamlSyntax, Span::new(at, at), format!("not valid YAML: {}", error.info())).help(help);
 }
 

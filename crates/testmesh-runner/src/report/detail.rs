@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 use similar::{ChangeTag, TextDiff};
 
-use crate::record::{AssertionRecord, Execution, ExecutionStatus, StepRecord, StepStatus};
+use crate::record::{AssertionRecord, ErrorKind, Execution, ExecutionStatus, StepRecord, StepStatus};
 
 /// Texts longer than this are compared by a diff (characters).
 const LONG_TEXT: usize = 60;
@@ -178,16 +178,28 @@ fn worth_a_diff(actual: &Json, expected: &Json) -> bool {
     }
 }
 
+/// What a step's error says beyond its failed assertions, which are shown with their values; none when these say it all.
+pub fn untold(step: &StepRecord) -> Option<&str> {
+    let error = step.error.as_ref()?;
+    let mut failed = step.assertions.iter().filter(|assertion| !assertion.passed);
+    let Some(first) = failed.next() else { return Some(&error.message) };
+    let told = first.message.as_deref().unwrap_or(&first.expression);
+    let counted = format!("{} of {} assertions failed, first: {told}", 1 + failed.count(), step.assertions.len());
+    let rest = error.message.strip_prefix(&counted).or_else(|| error.message.strip_prefix(told));
+    match rest {
+        Some(rest) => rest.strip_prefix("; "),
+        None => (error.kind != ErrorKind::Assertion).then_some(&*error.message),
+    }
+}
+
 /// What went wrong in a step as plain text: each assertion that does not hold with both values, then the error.
 pub fn failure_text(file: Option<&str>, step: &StepRecord) -> String {
     let mut text = String::new();
     for assertion in step.assertions.iter().filter(|assertion| !assertion.passed) {
         push_assertion(&mut text, file, assertion);
     }
-    if let Some(error) = &step.error
-        && (text.is_empty() || error.kind != crate::record::ErrorKind::Assertion)
-    {
-        let _ = writeln!(text, "{}\n  at {}", error.message, place(file, step.line));
+    if let Some(message) = untold(step) {
+        let _ = writeln!(text, "{message}\n  at {}", place(file, step.line));
     }
     text
 }

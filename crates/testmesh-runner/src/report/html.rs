@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::detail::{self, Side};
 use super::{Halves, Part, ReportEntry, Totals};
-use crate::record::{AssertionRecord, AttemptRecord, ErrorKind, Execution, LazyJson, Phase, StepRecord, StepStatus};
+use crate::record::{AssertionRecord, AttemptRecord, Execution, LazyJson, Phase, StepRecord, StepStatus};
 use crate::value::Value;
 
 const STYLE: &str = include_str!("report.css");
@@ -154,12 +154,9 @@ fn push_step(page: &mut String, entry: &ReportEntry, step: &StepRecord) {
     if let Some(reason) = step.skip_reason.as_deref().filter(|_| step.status == StepStatus::Skipped) {
         let _ = writeln!(page, "<p>{}</p>", escape(reason));
     }
-    // A failed assertion says it below, with both values.
-    let told_below = step.assertions.iter().any(|assertion| !assertion.passed);
-    if let Some(error) = &step.error
-        && !(told_below && error.kind == ErrorKind::Assertion)
-    {
-        let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
+    // What failed assertions say is below, with both values.
+    if let Some(message) = detail::untold(step) {
+        let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(message));
     }
     push_assertions(page, &step.assertions);
     push_exchange(page, "Request", step.request.as_ref().map(LazyJson::value));

@@ -262,3 +262,26 @@ fn a_diff_is_made_for_equalities_of_lists_maps_and_long_texts_alone() {
         assert_eq!(detail::diff(&assertion).is_some(), wanted, "{assertion:?}");
     }
 }
+
+#[test]
+fn a_steps_error_repeats_no_failed_assertion() {
+    let mut failed = step(1, "check", StepStatus::Failed);
+    let cases = [
+        (0, "no route to host", Some("no route to host")),
+        (1, "said 0", None),
+        (2, "2 of 2 assertions failed, first: said 0", None),
+        (1, "said 0; output `id`: the result has no value there", Some("output `id`: the result has no value there")),
+        (2, "2 of 2 assertions failed, first: said 0; output `id`: none", Some("output `id`: none")),
+        (1, "something else", Some("something else")),
+    ];
+    for (n_assertions, message, expected) in cases {
+        failed.assertions = (0..n_assertions)
+            .map(|nth| AssertionRecord {
+                message: Some(format!("said {nth}")),
+                ..failed_assertion("status == 200", json!(500), json!(200))
+            })
+            .collect();
+        failed.error = Some(StepError { kind: ErrorKind::Expression, message: message.to_owned() });
+        assert_eq!(detail::untold(&failed), expected, "{message}");
+    }
+}
