@@ -47,7 +47,7 @@ impl Action for HttpRequest {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let session = HttpSession::of(cx);
         let mut plan = Plan::read(cx).await?;
-        let request = plan.shown();
+        cx.note_request(plan.shown());
         let limit = plan.timeout;
         let exchange = exchange(&session, &mut plan);
         let outcome = match limit {
@@ -58,14 +58,7 @@ impl Action for HttpRequest {
             },
         };
         let outcome = outcome.and_then(|answer| response::result(&plan, answer));
-        match outcome {
-            Ok(result) => Ok(ActionResult { request, ..result }),
-            Err(failure) => Err(ActionError {
-                kind: failure.kind,
-                message: format!("{}: {}", plan.target(), failure.message),
-                partial: Some(Box::new(ActionResult { request, ..ActionResult::default() })),
-            }),
-        }
+        outcome.map_err(|failure| ActionError::new(failure.kind, format!("{}: {}", plan.target(), failure.message)))
     }
 }
 

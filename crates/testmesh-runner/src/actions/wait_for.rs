@@ -121,6 +121,8 @@ impl Action for WaitFor {
         let awaited = Awaited::read(&config)?;
         let interval = config.duration("interval")?.unwrap_or(DEFAULT_INTERVAL);
         let timeout = config.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
+        let wanted = awaited.to_string().replace('`', "");
+        cx.note_request(Value::map([("wait_for", Value::Text(wanted.into()))]).into());
         let started = Instant::now();
         let mut attempts = 0;
         let mut last = Miss::Again("no attempt came to an end".to_owned());
@@ -139,18 +141,17 @@ impl Action for WaitFor {
                 tokio::time::sleep(interval).await;
             }
         };
-        let request = Value::map([("wait_for", Value::Text(awaited.to_string().into()))]);
         let Ok(outcome) = tokio::time::timeout(timeout, waiting).await else {
             let (Miss::Again(message) | Miss::Final(_, message)) = last;
-            let message = format!("{awaited} is not there after {timeout:?} and {attempts} attempts: {message}");
-            let partial = Box::new(ActionResult { request: request.into(), ..ActionResult::default() });
-            return Err(ActionError { kind: ErrorKind::Timeout, message, partial: Some(partial) });
+            let tries = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
+            let message = format!("{awaited} is not there after {timeout:?} and {tries}: {message}");
+            return Err(ActionError::new(ErrorKind::Timeout, message));
         };
         let mut entries = outcome?;
         let waited = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
         entries.extend([("attempts", Value::Int(attempts)), ("duration_ms", Value::Int(waited))]);
         let result = Value::map(entries);
-        Ok(ActionResult { response: result.clone().into(), result, request: request.into(), primary: None })
+        Ok(ActionResult { response: result.clone().into(), result, ..ActionResult::default() })
     }
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use crate::action::{Action, ActionError, ActionResult};
+use crate::action::{Action, ActionError, ActionResult, Shown};
 use crate::engine::block::Place;
 use crate::engine::context::{ActionContext, Notes, explain};
 use crate::engine::judge;
@@ -295,7 +295,11 @@ impl<'a> Attempts<'a> {
             self.act_alone(limit, stop).await
         };
         attempt.duration = since.elapsed();
-        attempt.assertions = std::mem::take(&mut self.notes.lock().assertions);
+        let request = {
+            let mut notes = self.notes.lock();
+            attempt.assertions = std::mem::take(&mut notes.assertions);
+            std::mem::take(&mut notes.request)
+        };
         match acted {
             Acted::Done(Ok(result)) => attempt.result = result,
             Acted::Done(Err(error)) => {
@@ -309,6 +313,9 @@ impl<'a> Attempts<'a> {
                 self.flow.run.fault(&self.step.id, &message);
                 attempt.fail(StepStatus::Error, ErrorKind::Internal, format!("a fault in TestMesh: {message}"));
             }
+        }
+        if matches!(attempt.result.request, Shown::Nothing) {
+            attempt.result.request = request;
         }
         attempt
     }

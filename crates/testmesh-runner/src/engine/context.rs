@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use testmesh_shared::http::HttpClient;
 use testmesh_shared::net::Connector;
 
-use crate::action::{ActionError, ConfigField, StepConfig};
+use crate::action::{ActionError, ConfigField, Shown, StepConfig};
 use crate::engine::block::{BlockEnd, Place};
 use crate::engine::phases::FlowRun;
 use crate::engine::resolved::Resolved;
@@ -30,6 +30,8 @@ use crate::value::Value;
 pub(crate) struct Notes {
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) assertions: Vec<AssertionRecord>,
+    /// What was asked for, so that it is known when the action is stopped before an answer came.
+    pub(crate) request: Shown,
 }
 
 /// The run, or the part of it around a step, is being stopped.
@@ -134,6 +136,11 @@ impl<'a> ActionContext<'a> {
     /// Adds to the assertions of the step's record.
     pub(crate) fn note_assertions(&self, assertions: Vec<AssertionRecord>) {
         self.notes.lock().assertions.extend(assertions);
+    }
+
+    /// Notes what the action asks for, before it does: the record has it however the action ends.
+    pub(crate) fn note_request(&self, request: Shown) {
+        self.notes.lock().request = request;
     }
 
     /// Runs nested steps in the scope of this one, or in a layer over it.

@@ -291,7 +291,7 @@ async fn errors_name_method_and_url_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_time_out_closes_the_connection() {
+async fn a_time_out_closes_the_connection_and_the_request_is_still_known() {
     for (config, step) in [(", timeout: 200ms", ""), ("", "\n  timeout: 200ms")] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -303,8 +303,10 @@ async fn a_time_out_closes_the_connection() {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
         };
-        let ((kind, _), ()) = tokio::join!(error_of(&steps, Setting::default()), server);
-        assert_eq!(kind, ErrorKind::Timeout);
+        let (records, ()) = tokio::join!(run_steps_in(&steps, Setting::default()), server);
+        assert_eq!(records[0].error.as_ref().map(|error| error.kind), Some(ErrorKind::Timeout));
+        let request = records[0].request.as_ref().expect("what was asked is known");
+        assert_eq!(request["url"], format!("http://{address}/"));
     }
 }
 

@@ -33,7 +33,7 @@ static RESULT: Shape<12> = Shape::new([
 static RECORD: Shape<7> = Shape::new(["status", "headers", "body", "timings", "size", "wire_size", "http_version"]);
 static TIMINGS: Shape<5> = Shape::new(["dns", "connect", "tls", "first_byte", "total"]);
 
-/// The result and the record of an answer; the request's record is the caller's to add.
+/// The result and the record of an answer; what was asked is noted already.
 pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failure> {
     let Answer { response, url, redirects, cookies, started } = answer;
     let content_type = response.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
