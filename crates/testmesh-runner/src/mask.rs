@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use memchr::memmem;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::event::RunEventKind;
 use crate::record::{AssertionRecord, AttemptRecord, Execution, LogRecord, StepError, StepRecord};
@@ -32,6 +32,14 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b')');
 /// What RFC 3986 calls unreserved.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// What a URL's parser encodes in a fragment, a query, a path and a user's name, when the writer has not (the percent-encode
+/// sets of the URL standard).
+const IN_FRAGMENT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
+const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\'');
+const IN_PATH: &AsciiSet = &IN_FRAGMENT.add(b'#').add(b'?').add(b'{').add(b'}');
+const IN_USERINFO: &AsciiSet =
+    &IN_PATH.add(b'/').add(b':').add(b';').add(b'=').add(b'@').add(b'[').add(b'\\').add(b']').add(b'^').add(b'|');
 
 /// Replaces secrets by `***`.
 #[derive(Debug, Clone, Default)]
@@ -207,6 +215,7 @@ fn forms(secret: &str, forms: &mut Vec<String>) {
         forms.push(lower_escapes(&encoded));
         forms.push(encoded);
     }
+    forms.extend([IN_FRAGMENT, IN_QUERY, IN_PATH, IN_USERINFO].map(|set| utf8_percent_encode(secret, set).to_string()));
     forms.push(STANDARD.encode(secret));
     forms.push(URL_SAFE.encode(secret));
     for offset in 0..3 {
@@ -267,6 +276,20 @@ mod tests {
         check("?p=p%40ss%2Fw%C3%B6rd%20%227%22", "?p=***");
         check("?p=p%40ss%2fw%c3%b6rd%20%227%22", "?p=***");
         check("?p=p%40ss%2Fw%C3%B6rd+%227%22", "?p=***");
+    }
+
+    #[test]
+    fn secrets_are_masked_where_a_url_was_written_with_them_as_they_are() {
+        let secret = "s3cr/et+v&lue: <x> `1` {ü}'^|";
+        let masker = Masker::new([secret.to_owned()]);
+        for url in ["http://localhost/?k=SECRET", "http://localhost/SECRET/x", "http://localhost/#SECRET"] {
+            let url = url::Url::parse(&url.replace("SECRET", secret)).unwrap();
+            let shown = masker.text(url.as_str()).into_owned();
+            assert!(shown.contains(MASK) && !shown.contains("lue"), "{shown}");
+        }
+        let mut url = url::Url::parse("http://localhost/").unwrap();
+        url.set_username(secret).unwrap();
+        assert_eq!(masker.text(url.as_str()), "http://***@localhost/");
     }
 
     #[test]

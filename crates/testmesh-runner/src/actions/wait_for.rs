@@ -121,8 +121,8 @@ impl Action for WaitFor {
         let awaited = Awaited::read(&config)?;
         let interval = config.duration("interval")?.unwrap_or(DEFAULT_INTERVAL);
         let timeout = config.duration("timeout")?.unwrap_or(DEFAULT_TIMEOUT);
-        let wanted = awaited.to_string().replace('`', "");
-        cx.note_request(Value::map([("wait_for", Value::Text(wanted.into()))]).into());
+        let target = awaited.to_string().replace('`', "");
+        cx.note_request(Value::map([("wait_for", Value::Text(target.into()))]).into());
         let started = Instant::now();
         let mut attempts = 0;
         let mut last = Miss::Again("no attempt came to an end".to_owned());
