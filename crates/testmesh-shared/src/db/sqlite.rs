@@ -82,6 +82,12 @@ impl Attach {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            // When a disk is full SQLite ends a transaction by itself, and the driver goes on counting it: such a
+            // connection would never begin another one.
+            .before_acquire(|connection, _| {
+                let sound = !connection.is_in_transaction();
+                Box::pin(async move { Ok(sound) })
+            })
             .after_connect(move |connection, _| {
                 let attach = self.clone();
                 Box::pin(async move { attach.run(connection, access).await })

@@ -48,6 +48,25 @@ async fn rows_survive_reopening_with_newer_migrations() {
     assert!(error.as_database_error().unwrap().is_unique_violation(), "{error}");
 }
 
+/// Ends a transaction behind the driver's back, as SQLite does when the disk is full.
+async fn lose_a_transaction(db: &Db) -> Result<(), sqlx::Error> {
+    on_db!(db, engine => {
+        let mut tx = engine.begin().await?;
+        sqlx::query("rollback").execute(&mut *tx).await?;
+        tx.commit().await
+    })
+}
+
+#[tokio::test]
+async fn the_next_write_works_after_a_transaction_that_the_database_ended_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::take(dir.path()).unwrap();
+    let db = open(&folder, &[FIRST]).await.unwrap();
+    assert!(lose_a_transaction(&db).await.is_err());
+    write(&db, "a").await.unwrap();
+    assert_eq!(count(&db).await, 1);
+}
+
 #[tokio::test]
 async fn database_of_a_newer_release_is_refused() {
     let dir = tempfile::tempdir().unwrap();
