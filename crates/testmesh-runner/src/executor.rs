@@ -9,7 +9,7 @@ mod intake;
 mod live;
 mod local;
 mod outcome;
-mod recorder;
+pub(crate) mod recorder;
 mod recovery;
 mod relay;
 mod running;
@@ -17,6 +17,7 @@ mod session;
 mod slots;
 mod together;
 
+use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -159,6 +160,10 @@ pub enum SubmitError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+    /// The runner is another process, and none answered. The run may have been accepted: submitting it again with its id
+    /// tells.
+    #[error("submit to the runner")]
+    Unreachable(#[source] Box<dyn Error + Send + Sync>),
     /// The flows' store failed.
     #[error("read the flow")]
     Storage(#[from] testmesh_storage::StorageError),
@@ -180,7 +185,7 @@ impl SubmitError {
             SubmitError::InvalidFlow(_) => ErrorCode::InvalidFlow,
             SubmitError::IdempotencyMismatch => ErrorCode::IdempotencyMismatch,
             SubmitError::Overloaded(_) => ErrorCode::Overloaded,
-            SubmitError::Stopping => ErrorCode::Unavailable,
+            SubmitError::Stopping | SubmitError::Unreachable(_) => ErrorCode::Unavailable,
             SubmitError::Storage(error) => error.code(),
             SubmitError::Repository(error) => error.code(),
         }

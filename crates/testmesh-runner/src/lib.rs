@@ -19,6 +19,8 @@ pub mod fuzzing;
 pub(crate) mod mask;
 pub(crate) mod path;
 pub mod record;
+#[cfg(feature = "grpc")]
+pub mod remote;
 pub mod report;
 pub mod repository;
 pub(crate) mod scope;

@@ -13,6 +13,7 @@ mod schema;
 mod session;
 mod write;
 
+use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -77,7 +78,7 @@ use change_ids;
 
 fn failed(operation: impl Into<String>) -> impl FnOnce(sqlx::Error) -> RepositoryError {
     let operation = operation.into();
-    move |source| RepositoryError { operation, source }
+    move |source| RepositoryError::database(operation, source)
 }
 
 /// Which executions to list.
@@ -99,21 +100,39 @@ pub struct ExecutionFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The database did not do what it was asked.
+/// The executions could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}")]
-pub struct RepositoryError {
-    /// What was tried, with its ids.
-    pub operation: String,
-    /// What the driver said.
-    #[source]
-    pub source: sqlx::Error,
+pub enum RepositoryError {
+    /// The database did not do what it was asked.
+    #[error("{operation}")]
+    Database {
+        /// What was tried, with its ids.
+        operation: String,
+        /// What the driver said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The runner is another process, and none answered.
+    #[error("{operation}")]
+    Unreachable {
+        /// What it was asked for.
+        operation: String,
+        /// What came instead of an answer.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl RepositoryError {
     /// The stable word for it.
     pub fn code(&self) -> ErrorCode {
-        ErrorCode::Unavailable
+        match self {
+            RepositoryError::Database { .. } | RepositoryError::Unreachable { .. } => ErrorCode::Unavailable,
+        }
+    }
+
+    pub(crate) fn database(operation: impl Into<String>, source: sqlx::Error) -> Self {
+        Self::Database { operation: operation.into(), source: source.into() }
     }
 }
 

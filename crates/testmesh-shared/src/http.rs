@@ -25,7 +25,7 @@ use url::Url;
 
 use self::body::Body;
 use self::connect::Target;
-pub(crate) use self::connect::TaskExecutor;
+pub use self::connect::TaskExecutor;
 pub use self::error::{HttpError, HttpErrorKind};
 use self::pool::{Lease, Pool, Sender};
 pub use self::tls::{Identity, TlsOptions};

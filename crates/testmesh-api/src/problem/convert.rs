@@ -12,6 +12,7 @@ use testmesh_storage::StorageError;
 use super::Problem;
 
 const STORE_DETAIL: &str = "the server's store did not answer; try again, and see the server's log if it stays so";
+const RUNNER_DETAIL: &str = "the server's runner did not answer; try again, and see the server's log if it stays so";
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
@@ -47,7 +48,11 @@ impl From<SchedulerError> for Problem {
 impl From<RepositoryError> for Problem {
     fn from(error: RepositoryError) -> Self {
         log_chain(&error);
-        Self::new(error.code(), STORE_DETAIL).retry_after(1)
+        let detail = match error {
+            RepositoryError::Database { .. } => STORE_DETAIL,
+            RepositoryError::Unreachable { .. } => RUNNER_DETAIL,
+        };
+        Self::new(error.code(), detail).retry_after(1)
     }
 }
 
@@ -58,6 +63,10 @@ impl From<SubmitError> for Problem {
             SubmitError::InvalidFlow(diagnostics) => Self::invalid_flow(diagnostics),
             SubmitError::Storage(error) => error.into(),
             SubmitError::Repository(error) => error.into(),
+            SubmitError::Unreachable(_) => {
+                log_chain(&error);
+                Self::new(code, RUNNER_DETAIL).retry_after(1)
+            }
             SubmitError::Overloaded(_) | SubmitError::Stopping => Self::new(code, error.to_string()).retry_after(1),
             SubmitError::FlowNotFound(_)
             | SubmitError::VersionNotFound(..)

@@ -327,7 +327,7 @@ impl Local {
     }
 
     pub(super) async fn summary(&self, id: ExecutionId) -> Result<Option<Execution>, RepositoryError> {
-        let read = |source| RepositoryError { operation: format!("read execution `{id}`"), source };
+        let read = |source| RepositoryError::database(format!("read execution `{id}`"), source);
         self.store.find_summary(id).await.map_err(read)
     }
 

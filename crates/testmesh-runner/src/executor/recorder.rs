@@ -301,20 +301,18 @@ impl Submitters {
     }
 
     fn fail(self, error: RepositoryError) {
-        let operation = error.operation.clone();
+        let operation = error.to_string();
         let mut first = Some(error);
         for (_, _, done) in self.waiting {
-            let error = first.take().unwrap_or_else(|| RepositoryError {
-                operation: operation.clone(),
-                source: sqlx::Error::WorkerCrashed,
-            });
+            let again = || RepositoryError::database(operation.clone(), sqlx::Error::WorkerCrashed);
+            let error = first.take().unwrap_or_else(again);
             let _gone = done.send(Err(error));
         }
     }
 }
 
 fn stopped() -> RepositoryError {
-    RepositoryError { operation: "store an execution".to_owned(), source: sqlx::Error::PoolClosed }
+    RepositoryError::database("store an execution", sqlx::Error::PoolClosed)
 }
 
 /// An error and its causes in one line.

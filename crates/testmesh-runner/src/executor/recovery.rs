@@ -84,9 +84,8 @@ async fn settle_lost(local: &Local, id: ExecutionId, session_id: SessionId) -> R
     let cancelled = local.store.is_cancel_requested(id).await?;
     let last = local.store.events(id, 1).await?.last().map_or(1, |event| event.seq);
     let fence = Fence { session_id, attempt: execution.attempt };
-    let batch = closing(execution, cancelled, last, local.clock.now(), fence).map_err(|error| RepositoryError {
-        operation: format!("end execution `{id}` as lost"),
-        source: sqlx::Error::Encode(error.into()),
+    let batch = closing(execution, cancelled, last, local.clock.now(), fence).map_err(|error| {
+        RepositoryError::database(format!("end execution `{id}` as lost"), sqlx::Error::Encode(error.into()))
     })?;
     let committed = local.store.write(&batch, keys_expired(&*local.clock)).await?;
     tracing::warn!(execution.id = %id, cancelled, "the runner of this run is gone: it is lost");

@@ -333,7 +333,7 @@ impl Local {
             // Its first submission may still be on its way to the disk.
             run.wait_until(|progress| progress.accepted || progress.over).await;
         }
-        let read = |source| RepositoryError { operation: format!("read execution `{id}`"), source };
+        let read = |source| RepositoryError::database(format!("read execution `{id}`"), source);
         let found = self.store.find_summary(id).await.map_err(read)?;
         found.ok_or_else(|| read(sqlx::Error::RowNotFound).into())
     }
@@ -347,5 +347,5 @@ fn deadline(request: &RunRequest, start: chrono::DateTime<chrono::Utc>) -> chron
 
 /// The lease of this process does not hold: it may take nothing.
 pub(crate) fn no_session() -> RepositoryError {
-    RepositoryError { operation: "hold a lease".to_owned(), source: sqlx::Error::PoolTimedOut }
+    RepositoryError::database("hold a lease", sqlx::Error::PoolTimedOut)
 }

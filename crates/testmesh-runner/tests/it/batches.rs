@@ -37,6 +37,27 @@ macro_rules! contract {
                 }
             )*
         }
+
+        mod remote_on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let dir = tempfile::tempdir().unwrap();
+                    super::$name(super::Server::open(dir.path(), 4, 100).await.remote().await).await;
+                }
+            )*
+        }
+
+        mod remote_on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    if let Some(shared) = super::Shared::create().await {
+                        super::$name(shared.open(4, None).await.remote().await).await;
+                    }
+                }
+            )*
+        }
     };
 }
 

@@ -38,6 +38,27 @@ macro_rules! contract {
                 }
             )*
         }
+
+        mod remote_on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let dir = tempfile::tempdir().unwrap();
+                    super::$name(super::Server::open(dir.path(), 4, 100).await.remote().await).await;
+                }
+            )*
+        }
+
+        mod remote_on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    if let Some(shared) = crate::server::Shared::create().await {
+                        super::$name(shared.open(4, None).await.remote().await).await;
+                    }
+                }
+            )*
+        }
     };
 }
 
@@ -203,7 +224,16 @@ async fn cancelling_a_running_run_stops_it_and_runs_its_teardown(server: Server)
 #[tokio::test]
 async fn cancelled_run_that_waits_never_starts() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::open(dir.path(), 1, 100).await;
+    check_cancelled_while_waiting(Server::open(dir.path(), 1, 100).await).await;
+}
+
+#[tokio::test]
+async fn cancelled_run_that_waits_at_a_remote_runner_never_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    check_cancelled_while_waiting(Server::open(dir.path(), 1, 100).await.remote().await).await;
+}
+
+async fn check_cancelled_while_waiting(server: Server) {
     let first = server.submit(LONG).await.id;
     let second = server.submit(LOG).await.id;
     assert_eq!(server.executor.cancel(second).await.unwrap(), Cancelled::Requested);
@@ -219,7 +249,16 @@ async fn cancelled_run_that_waits_never_starts() {
 #[tokio::test]
 async fn concurrency_and_queue_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::open(dir.path(), 2, 1).await;
+    check_bounds(Server::open(dir.path(), 2, 1).await).await;
+}
+
+#[tokio::test]
+async fn concurrency_and_queue_of_a_remote_runner_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    check_bounds(Server::open(dir.path(), 2, 1).await.remote().await).await;
+}
+
+async fn check_bounds(server: Server) {
     let (a, b) = (server.submit(LONG).await.id, server.submit(LONG).await.id);
     let waits = server.submit(LONG).await.id;
     assert!(matches!(server.refused(inline(LOG)).await, SubmitError::Overloaded(1)));

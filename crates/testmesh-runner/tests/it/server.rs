@@ -1,5 +1,6 @@
 //! What a server wires around an executor, on a data folder of its own.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,17 @@ use testmesh_runner::executor::{
 };
 use testmesh_runner::files::Files;
 use testmesh_runner::record::{Execution, Trigger};
+use testmesh_runner::remote::{ServeParts, connect, serve};
 use testmesh_runner::repository::ExecutionRepository;
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::db::{DataFolder, Db, PostgresTarget, Schema, role_of, testing};
 use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::internal::{Credentials, InternalToken};
 use testmesh_shared::net::{Connector, NetPolicy};
 use testmesh_shared::stream::Stream;
+use testmesh_shared::tasks::Tasks;
 use testmesh_storage::{EnvironmentRepository, FlowRepository};
+use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes, however slow the machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -97,6 +102,13 @@ impl Server {
         Self { executor: handle.executor(), executions: handle.executions(), handle, flows, environments }
     }
 
+    /// The same server, used through a socket.
+    pub(crate) async fn remote(self) -> Self {
+        let host = Host::serve(&self).await;
+        let runner = connect(&[host.url()], &credentials(TOKEN)).unwrap();
+        Self { executor: runner.executor(), executions: runner.executions(), ..self }
+    }
+
     /// Lives as long as the runtime.
     pub(crate) fn leak(server: Self) -> &'static Self {
         Box::leak(Box::new(server))
@@ -133,6 +145,52 @@ impl Server {
         };
         tokio::time::timeout(PATIENCE, reached).await.expect("the event comes");
     }
+}
+
+/// A server's runner behind a socket, for as long as the runtime lives or until it is told to stop.
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) closing: CancellationToken,
+    tasks: Tasks,
+}
+
+impl Host {
+    pub(crate) async fn serve(server: &Server) -> Self {
+        Self::serve_with(server, "127.0.0.1:0".parse().unwrap(), credentials(TOKEN)).await
+    }
+
+    pub(crate) async fn serve_with(server: &Server, address: SocketAddr, credentials: Credentials) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stopping, closing, tasks) = (CancellationToken::new(), CancellationToken::new(), Tasks::new());
+        let parts = ServeParts {
+            executor: Arc::clone(&server.executor),
+            executions: Arc::clone(&server.executions),
+            credentials,
+            stopping: stopping.clone(),
+            closing: closing.clone(),
+        };
+        tasks.spawn(serve(listener, parts));
+        Self { address, stopping, closing, tasks }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops as a process does whose runs are over.
+    pub(crate) async fn stop(self) {
+        self.stopping.cancel();
+        self.closing.cancel();
+        tokio::time::timeout(PATIENCE, self.tasks.join()).await.expect("serving ends");
+    }
+}
+
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+pub(crate) fn credentials(token: &str) -> Credentials {
+    Credentials::new(Some(InternalToken::parse(token).unwrap()), None).unwrap()
 }
 
 pub(crate) fn inline(yaml: &str) -> NewRun {

@@ -184,9 +184,9 @@ fn drive<T>(tasks: &Tasks, connection: impl Future<Output = hyper::Result<T>> + 
     });
 }
 
-/// Runs what HTTP/2 connections do beside their own task.
-#[derive(Clone)]
-pub(crate) struct TaskExecutor(pub(crate) Tasks);
+/// Runs what HTTP/2 connections do beside their own task, for hyper: tracked, and until the tasks are asked to end.
+#[derive(Debug, Clone)]
+pub struct TaskExecutor(pub Tasks);
 
 impl<F> hyper::rt::Executor<F> for TaskExecutor
 where

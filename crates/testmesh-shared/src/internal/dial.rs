@@ -1,10 +1,12 @@
 //! Where another process is, and a raw connection to it for protocols that bring their own client, such as gRPC.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::Credentials;
@@ -126,6 +128,19 @@ impl Dialer {
     /// [`HttpError::Net`] and [`HttpError::Tls`].
     pub async fn dial(&self) -> Result<Socket, HttpError> {
         let stream = self.connector.tcp(&self.target.host, self.target.port).await?.stream;
+        self.encrypt(stream).await
+    }
+
+    /// As [`Dialer::dial`], to one of the addresses that the target's name stands for.
+    ///
+    /// # Errors
+    /// As [`Dialer::dial`].
+    pub async fn dial_at(&self, address: SocketAddr) -> Result<Socket, HttpError> {
+        let stream = self.connector.tcp(&address.ip().to_string(), address.port()).await?.stream;
+        self.encrypt(stream).await
+    }
+
+    async fn encrypt(&self, stream: TcpStream) -> Result<Socket, HttpError> {
         let transport: Box<dyn Transport> = if self.target.https {
             let options = connection_options(&self.credentials, HttpVersion::Http2);
             Box::new(self.tls.handshake(stream, &self.target.host, &options).await?)

@@ -32,8 +32,9 @@ const HEAD_TIME: Duration = Duration::from_mins(2);
 /// How often an HTTP/2 connection that is silent is asked whether it is alive, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// Requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 1024;
+/// Requests at once on one HTTP/2 connection: each of the caller's own callers (4,096 of them, by the public listener)
+/// may wait for something, which must not hold up the others. As many may hang up before they were heard.
+const STREAMS: u32 = 8192;
 
 /// Connections open at once; more wait in the operating system's backlog.
 const CONNECTIONS: usize = 4096;
@@ -137,7 +138,8 @@ where
             .keep_alive_interval(interval)
             .keep_alive_timeout(timeout)
             .adaptive_window(true)
-            .max_concurrent_streams(STREAMS);
+            .max_concurrent_streams(STREAMS)
+            .max_pending_accept_reset_streams(STREAMS as usize);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
