@@ -116,6 +116,9 @@ pub(crate) fn run(root: &Path, options: Options, out: &mut dyn Write) -> Result<
     for trouble in settings::judge(&variables, &rows, &objects) {
         findings.push(Finding::new(root, &chart.join("values.yaml"), 1, &SETTING, trouble));
     }
+    for trouble in settings::refused(&server, &objects)? {
+        findings.push(Finding::new(root, &chart.join("templates/_env.tpl"), 1, &SETTING, trouble));
+    }
     for trouble in monitoring::judge(root, &monitoring::series(&server)?, &objects)? {
         findings.push(Finding::new(root, &chart.join("templates"), 1, &MONITORING, trouble));
     }

@@ -54,6 +54,32 @@ pub(super) fn judge(variables: &BTreeSet<String>, rows: &[Row], manifests: &[&Ma
     found
 }
 
+/// The pods whose variables the binary refuses, each with its words. Variables from Secrets are left out.
+pub(super) fn refused(server: &Path, manifests: &[&Manifest]) -> Result<Vec<String>, Failure> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for manifest in manifests {
+        let variables: Vec<_> = literal(&manifest.object).collect();
+        if variables.is_empty() || !seen.insert(variables.clone()) {
+            continue;
+        }
+        let output = Command::new(server).arg("config").env_clear().envs(variables).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            found.push(format!("{}: the binary refuses its environment: {said}", manifest.short_name()));
+        }
+    }
+    Ok(found)
+}
+
+/// The variables of a Deployment's pods that the chart writes out.
+fn literal(object: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let ours = restricted::pod(object).and_then(|pod| pod["containers"].as_array()).into_iter().flatten();
+    let ours = ours.filter(|container| container["name"] == "testmesh");
+    let variables = ours.flat_map(|container| container["env"].as_array().into_iter().flatten());
+    variables.filter_map(|variable| Some((variable["name"].as_str()?, variable["value"].as_str()?)))
+}
+
 /// The variable that a place in a container is about: `…/env/TESTMESH_ROLES/value`.
 fn variable_of(at: &str) -> Option<&str> {
     at.split_once("/env/").map(|(_, rest)| rest.split('/').next().unwrap_or(rest))
@@ -72,6 +98,21 @@ mod tests {
 
     use super::*;
     use crate::chart::effects;
+
+    #[test]
+    fn an_environment_that_the_binary_refuses_is_found_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("binary");
+        std::fs::write(&binary, "#!/bin/sh\n[ \"$A\" = 1 ] || { echo \"A is wrong\" >&2; exit 2; }\n").unwrap();
+        std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let pod = |value: &str| {
+            let env = json!([{"name": "A", "value": value}, {"name": "B", "valueFrom": {}}]);
+            let object = json!({"kind": "Pod", "spec": {"containers": [{"name": "testmesh", "env": env}]}});
+            Manifest { template: String::new(), object }
+        };
+        let found = refused(&binary, &[&pod("1"), &pod("2"), &pod("2")]).unwrap();
+        assert!(found.len() == 1 && found[0].contains("A is wrong"), "{found:?}");
+    }
 
     #[test]
     fn settings_that_values_do_not_reach_and_variables_that_are_none_are_found() {
