@@ -4,7 +4,6 @@
 //! through, and a route that is not in the table is admitted only to be answered with 404 or 405.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -26,7 +25,7 @@ use crate::extract::header::trace_parent;
 use crate::extract::query;
 use crate::meters;
 use crate::problem::Problem;
-use crate::state::App;
+use crate::state::{Callers, System};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -35,16 +34,16 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Wraps every request.
-pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(system): State<System>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let request_id = request_id(request.headers(), &*app.clock);
+    let request_id = request_id(request.headers(), &*system.clock);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let path = route.as_ref().map_or("", |route| route.as_str());
 
     let mut caller = None;
     let span = tracing::info_span!("request", request_id);
-    let mut response = match admit(&app, &request, path) {
+    let mut response = match admit(&system, &request, path) {
         Ok(identity) => {
             caller = identity;
             let work = context(request.headers(), &request_id).scope(next.run(request));
@@ -86,9 +85,9 @@ fn context(headers: &HeaderMap, request_id: &str) -> CallContext {
 }
 
 /// Decides whether a request may go on; who sent it, when tokens are in use.
-fn admit(app: &App, request: &Request, path: &str) -> Result<Option<Identity>, Problem> {
+fn admit(system: &System, request: &Request, path: &str) -> Result<Option<Identity>, Problem> {
     let (uri, headers) = (request.uri(), request.headers());
-    if app.access.tokens.is_none() && !host::is_local(uri, headers) {
+    if matches!(system.access.callers, Callers::Local) && !host::is_local(uri, headers) {
         return Err(Problem::new(
             ErrorCode::Forbidden,
             "a server without tokens answers only to `localhost` and loopback addresses in `Host`",
@@ -96,13 +95,13 @@ fn admit(app: &App, request: &Request, path: &str) -> Result<Option<Identity>, P
     }
     let opens_socket = headers.contains_key(header::UPGRADE);
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if (opens_socket || !reads) && !host::is_welcome_origin(uri, headers, &app.access.origins) {
+    if (opens_socket || !reads) && !host::is_welcome_origin(uri, headers, &system.access.origins) {
         return Err(Problem::new(ErrorCode::Forbidden, "the `Origin` of the request is not one this server trusts"));
     }
-    let rule = app.table.rule(path, request.method());
+    let rule = system.table.rule(path, request.method());
     let needs = rule.map_or(Some(Scope::Read), |rule| rule.scope);
-    let identity = match (&app.access.tokens, needs) {
-        (Some(tokens), Some(needs)) => {
+    let identity = match (&system.access.callers, needs) {
+        (Callers::Known(tokens), Some(needs)) => {
             let presented = bearer(headers)?;
             let identity = tokens
                 .identify(presented)
@@ -113,7 +112,7 @@ fn admit(app: &App, request: &Request, path: &str) -> Result<Option<Identity>, P
             }
             Some(identity)
         }
-        _ => None,
+        (Callers::Known(_) | Callers::Local | Callers::Anyone, _) => None,
     };
     if let (Some(rule), Some(raw)) = (rule, uri.query()) {
         query::check_names(raw, &rule.query)?;

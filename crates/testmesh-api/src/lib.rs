@@ -25,6 +25,6 @@ pub use auth::scope::Scope;
 pub use auth::tokens::{NewToken, Tokens, TokensError};
 pub use meters::Metrics;
 pub use openapi::document;
-pub use routes::{metrics_router, router};
+pub use routes::{metrics_router, router, system_router};
 pub use serve::serve;
-pub use state::{Access, ApiState, Check, Limits};
+pub use state::{Access, ApiState, Callers, Check, Limits, SystemState};

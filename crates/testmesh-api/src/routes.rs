@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware;
 use axum::routing::get;
@@ -17,7 +18,7 @@ use crate::handlers::system::{docs, errors, health, livez, metrics, openapi as d
 use crate::handlers::{batches, environments, executions, flows, jobs, schedules, suites};
 use crate::meters::Metrics;
 use crate::problem::Problem;
-use crate::state::{ApiState, App};
+use crate::state::{ApiState, App, System, SystemState};
 use crate::table::RouteTable;
 use crate::{guard, home, openapi};
 
@@ -26,17 +27,28 @@ pub fn router(state: ApiState) -> Router {
     let (router, mut document) = table().split_for_parts();
     openapi::complete(&mut document);
     let body = document.to_json().expect("the document holds nothing that JSON cannot");
-    let cors = cors(&state.access.origins);
+    let cors = cors(&state.system.access.origins);
     let app = Arc::new(App::new(state, RouteTable::read(&document), body.into()));
     let router = router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
+        .layer(middleware::from_fn_with_state(System::from_ref(&app), guard::guard))
         .with_state(app);
     match cors {
         Some(cors) => router.layer(cors),
         None => router,
     }
+}
+
+/// The routes about the server itself alone, for a process that does not run the API.
+pub fn system_router(state: SystemState) -> Router {
+    let (router, document) = system_table::<System>().split_for_parts();
+    let system = System::new(state, RouteTable::read(&document));
+    router
+        .fallback(no_system_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(system.clone(), guard::guard))
+        .with_state(system)
 }
 
 /// `/metrics` alone, without tokens, for a listener of its own.
@@ -51,13 +63,23 @@ pub(crate) fn document() -> OpenApi {
     document
 }
 
-fn table() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(openapi::Api::openapi())
-        .routes(routes!(home::home))
+/// The routes about the server itself.
+fn system_table<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    System: FromRef<S>,
+{
+    OpenApiRouter::new()
         .routes(routes!(livez::livez))
         .routes(routes!(readyz::readyz))
         .routes(routes!(health::health))
         .routes(routes!(metrics::metrics))
+}
+
+fn table() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::Api::openapi())
+        .routes(routes!(home::home))
+        .merge(system_table())
         .routes(routes!(document_route::openapi))
         .routes(routes!(docs::docs))
         .routes(routes!(docs::docs_file))
@@ -96,6 +118,14 @@ fn table() -> OpenApiRouter<Arc<App>> {
 
 async fn no_route() -> Problem {
     Problem::new(ErrorCode::RouteNotFound, "no route at this path; `/api/openapi.json` lists them all")
+}
+
+async fn no_system_route() -> Problem {
+    Problem::new(
+        ErrorCode::RouteNotFound,
+        "no route at this path; this process does not run the API, and answers only at `/livez`, `/readyz`, `/health` and \
+         `/metrics`",
+    )
 }
 
 async fn no_method() -> Problem {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use futures::future::BoxFuture;
 use testmesh_runner::executor::Executor;
 use testmesh_runner::repository::ExecutionRepository;
@@ -30,27 +31,47 @@ pub struct ApiState {
     pub executions: Arc<dyn ExecutionRepository>,
     /// Schedules and the jobs that they fire.
     pub scheduler: Arc<dyn Scheduler>,
+    /// Bounds on what one caller can take.
+    pub limits: Limits,
+    /// Fires when nothing more will happen: open event streams end.
+    pub closing: CancellationToken,
+    /// What is asked about the server itself.
+    pub system: SystemState,
+}
+
+/// What the routes about the server itself need. A process without the API serves these alone.
+#[derive(Clone)]
+pub struct SystemState {
     /// Where stamps and ids come from.
     pub clock: Arc<dyn Clock>,
     /// Who may call.
     pub access: Access,
     /// What `/readyz` asks.
     pub checks: Vec<Check>,
-    /// Bounds on what one caller can take.
-    pub limits: Limits,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Fires when the server starts to stop: `/readyz` answers 503 from then on.
     pub stopping: CancellationToken,
-    /// Fires when nothing more will happen: open event streams end.
-    pub closing: CancellationToken,
+}
+
+/// Who may call the server, and do what.
+#[derive(Debug, Clone, Default)]
+pub enum Callers {
+    /// Who has a token, as far as its scope goes.
+    Known(Arc<Tokens>),
+    /// Everyone on this machine may do everything. The listener must be on loopback; requests to another host's name are
+    /// refused, as they come from a page that was given this machine's address.
+    #[default]
+    Local,
+    /// Everyone who reaches the listener: for a process that serves [`system_router`](crate::system_router()) alone.
+    Anyone,
 }
 
 /// Who may call the server.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// Known tokens. None: everyone who reaches the (loopback) listener may do everything.
-    pub tokens: Option<Arc<Tokens>>,
+    /// Who.
+    pub callers: Callers,
     /// Origins of other pages that may call from a browser, such as `https://tests.example.com`.
     pub origins: Vec<String>,
 }
@@ -132,18 +153,56 @@ impl Check {
     }
 }
 
+/// What the guard and the routes about the server itself are given. Clones share it.
+#[derive(Clone)]
+pub(crate) struct System(Arc<SystemParts>);
+
+pub(crate) struct SystemParts {
+    state: SystemState,
+    pub(crate) table: RouteTable,
+}
+
+impl System {
+    pub(crate) fn new(state: SystemState, table: RouteTable) -> Self {
+        Self(Arc::new(SystemParts { state, table }))
+    }
+}
+
+impl std::ops::Deref for System {
+    type Target = SystemParts;
+
+    fn deref(&self) -> &SystemParts {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for SystemParts {
+    type Target = SystemState;
+
+    fn deref(&self) -> &SystemState {
+        &self.state
+    }
+}
+
+impl FromRef<Arc<App>> for System {
+    fn from_ref(app: &Arc<App>) -> Self {
+        app.guarded.clone()
+    }
+}
+
 /// What a handler is given: the state and what was made of it at start.
 pub(crate) struct App {
     pub(crate) state: ApiState,
-    pub(crate) table: RouteTable,
     pub(crate) openapi: bytes::Bytes,
+    guarded: System,
     streams: Arc<Semaphore>,
 }
 
 impl App {
     pub(crate) fn new(state: ApiState, table: RouteTable, openapi: bytes::Bytes) -> Self {
         let streams = Arc::new(Semaphore::new(state.limits.streams));
-        Self { state, table, openapi, streams }
+        let guarded = System::new(state.system.clone(), table);
+        Self { state, openapi, guarded, streams }
     }
 
     /// A place among the event streams; it is given back when the permit is dropped.

@@ -31,7 +31,7 @@ use utoipa::ToSchema;
 use crate::cron::Cron;
 use crate::words::words;
 
-pub use local::{SchedulerConfig, SchedulerHandle, SchedulerParts, start};
+pub use local::{SchedulerConfig, SchedulerHandle, SchedulerParts, client, start};
 pub use schema::SCHEMA;
 
 /// The most attempts that a job can have.

@@ -80,9 +80,14 @@ pub fn start(parts: SchedulerParts, config: SchedulerConfig) -> SchedulerHandle 
     tasks.spawn(reports.run(cancelled()));
     let retention = Retention { db: db.clone(), time: time.clone(), keep: config.keep_jobs };
     tasks.spawn(retention.run(cancelled()));
-    let scheduler =
-        LocalScheduler { schedules: ScheduleRepository { db: db.clone() }, jobs: JobRepository { db }, time, wakers };
-    SchedulerHandle { scheduler: Arc::new(scheduler), tasks }
+    SchedulerHandle { scheduler: Arc::new(LocalScheduler::new(db, time, wakers)), tasks }
+}
+
+/// Answers callers in a process whose scheduler is another process: both meet in the database of [`crate::SCHEMA`], so
+/// nothing else has to be reached. What is changed here is seen there within 2 s.
+pub fn client(db: Db) -> Arc<dyn Scheduler> {
+    let time = Time { db: db.clone(), clock: None };
+    Arc::new(LocalScheduler::new(db, time, Wakers::default()))
 }
 
 impl SchedulerHandle {
@@ -147,6 +152,10 @@ struct LocalScheduler {
 }
 
 impl LocalScheduler {
+    fn new(db: Db, time: Time, wakers: Wakers) -> Self {
+        Self { schedules: ScheduleRepository { db: db.clone() }, jobs: JobRepository { db }, time, wakers }
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>, SchedulerError> {
         self.time.now().await.map_err(failed("ask the database for the time"))
     }

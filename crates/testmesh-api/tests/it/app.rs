@@ -6,7 +6,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use testmesh_api::{Access, ApiState, Check, Limits, Metrics, NewToken, Scope, Tokens, router, serve};
+use testmesh_api::{
+    Access, ApiState, Callers, Check, Limits, Metrics, NewToken, Scope, SystemState, Tokens, router, serve,
+};
 use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
 use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
@@ -94,10 +96,10 @@ impl TestApp {
             stream: Arc::new(stream.clone()),
         };
         let scheduler = testmesh_scheduler::start(parts, SchedulerConfig::default());
-        let tokens = differences.tokens.map(|lines| {
+        let callers = differences.tokens.map_or(Callers::Local, |lines| {
             let path = folder.path().join("tokens");
             std::fs::write(&path, lines.join("\n")).unwrap();
-            Arc::new(Tokens::load(&path).unwrap())
+            Callers::Known(Arc::new(Tokens::load(&path).unwrap()))
         });
         let (broken, faulty) = (differences.broken_check, differences.faulty_check);
         let stopping = CancellationToken::new();
@@ -108,16 +110,18 @@ impl TestApp {
             executor: runs.executor(),
             executions: runs.executions(),
             scheduler: scheduler.scheduler(),
-            clock,
-            access: Access { tokens, origins: differences.origins },
-            checks: vec![Check::new("flows_database", move || async move {
-                assert!(!faulty, "a fault that a test asked for");
-                if broken { Err("no".to_owned()) } else { Ok(()) }
-            })],
             limits: differences.limits.unwrap_or_default(),
-            metrics: Metrics::install(),
-            stopping: stopping.clone(),
             closing: stop.clone(),
+            system: SystemState {
+                clock,
+                access: Access { callers, origins: differences.origins },
+                checks: vec![Check::new("flows_database", move || async move {
+                    assert!(!faulty, "a fault that a test asked for");
+                    if broken { Err("no".to_owned()) } else { Ok(()) }
+                })],
+                metrics: Metrics::install(),
+                stopping: stopping.clone(),
+            },
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -1,7 +1,14 @@
 //! The server itself: health, measurements, documentation, headers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
+use testmesh_api::{Access, Callers, Check, Metrics, SystemState, serve, system_router};
+use testmesh_shared::clock::SystemClock;
+use testmesh_shared::tasks::Tasks;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{Answer, Differences, TestApp};
 
@@ -104,4 +111,40 @@ async fn stopping_ends_the_server() {
     assert_eq!(app.get("/livez").await.status.as_u16(), 200);
     app.stop().await;
     assert!(app.request(Method::GET, "/livez").send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_process_without_the_api_answers_about_itself_alone() {
+    for (callers, host, shown) in [
+        (Callers::Anyone, "10.0.0.7:5016", 200),
+        (Callers::Local, "10.0.0.7:5016", 403),
+        (Callers::Local, "localhost", 200),
+    ] {
+        let stop = CancellationToken::new();
+        let state = SystemState {
+            clock: Arc::new(SystemClock),
+            access: Access { callers, origins: Vec::new() },
+            checks: vec![Check::new("executions_database", async || Ok(()))],
+            metrics: Metrics::install(),
+            stopping: CancellationToken::new(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = Tasks::new();
+        tasks.spawn(serve(listener, system_router(state), stop.clone(), Duration::from_secs(1)));
+        let client = reqwest::Client::builder().build().unwrap();
+        let ask =
+            async |path: &str| Answer::of(client.get(format!("http://{address}{path}")).header("host", host)).await;
+        for path in ["/livez", "/readyz", "/health", "/metrics"] {
+            assert_eq!(ask(path).await.status.as_u16(), shown, "{path}");
+        }
+        if shown == 200 {
+            assert_eq!(ask("/readyz").await.text, "executions_database: ok\n");
+            for path in ["/", "/api/v1/flows", "/api/openapi.json", "/docs"] {
+                ask(path).await.problem(404, "route_not_found");
+            }
+        }
+        stop.cancel();
+        tasks.join().await;
+    }
 }

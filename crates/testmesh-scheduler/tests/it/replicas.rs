@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use testmesh_scheduler::cron::Cron;
-use testmesh_scheduler::{JobFilter, JobStatus, Overlap, ScheduleSpec, SchedulerHandle};
+use testmesh_scheduler::{JobFilter, JobStatus, NewTrigger, Overlap, ScheduleSpec, SchedulerHandle};
+use testmesh_shared::clock::SystemClock;
 use testmesh_shared::ids::{JobId, ScheduleId};
 use testmesh_shared::messages::{Outcome, RunFlow};
 use testmesh_shared::page::PageRequest;
@@ -85,4 +86,25 @@ async fn a_schedule_of_a_process_that_died_is_fired_by_another() {
         page.items.into_iter().next()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_process_without_the_scheduler_is_answered_and_leaves_the_work_to_the_one_that_has_it() {
+    let Some(db) = testmesh_shared::db::testing::postgres(&testmesh_scheduler::SCHEMA).await else { return };
+    let client = testmesh_scheduler::client(db.clone());
+    let spec = ScheduleSpec { cron: Cron::parse("0 0 1 1 *").unwrap(), ..spec("once a year") };
+    let schedule = client.create(new_schedule(spec)).await.unwrap();
+    let job_id = JobId::generate(&SystemClock);
+    let job = client.trigger(schedule.id, NewTrigger { job_id, key: None }).await.unwrap().unwrap();
+    assert_eq!((job.id, job.status), (job_id, JobStatus::Queued));
+
+    let stream = MemoryStream::new();
+    let scheduler = start(&db, None, &stream);
+    let seen = pass_everything(stream, tokio::time::Instant::now() + Duration::from_secs(3)).await;
+    assert_eq!(seen.get(&job_id), Some(&1));
+    until("the job passed", async || {
+        client.find_job(job_id).await.unwrap().filter(|job| job.status == JobStatus::Passed)
+    })
+    .await;
+    scheduler.drain().await;
 }

@@ -44,7 +44,7 @@ pub(crate) async fn create(State(app): Cx, body: Body) -> Result<Response, Probl
     check_name(&name)?;
     check_description(description.as_deref())?;
     check_variables(&variables)?;
-    let id = EnvironmentId::generate(&*app.clock);
+    let id = EnvironmentId::generate(&*app.system.clock);
     let stored = app.environments.create(id, NewEnvironment { name, description, variables }).await?;
     Ok(located(versioned(StatusCode::CREATED, stored.revision, &stored), &path(&stored.name)))
 }

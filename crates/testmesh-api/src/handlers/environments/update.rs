@@ -63,7 +63,7 @@ pub(crate) async fn update(
     check_variables(&content.variables)?;
     let expected = expected(&app, &name, &basis).await?;
     let environment = NewEnvironment { name: new_name, description: content.description, variables: content.variables };
-    let edit = EnvironmentEdit { write: WriteId::generate(&*app.clock), environment, expected };
+    let edit = EnvironmentEdit { write: WriteId::generate(&*app.system.clock), environment, expected };
     let stored = app.environments.update(&name, edit).await?.ok_or_else(|| not_found(&name))?;
     Ok(versioned(StatusCode::OK, stored.revision, &stored))
 }

@@ -104,7 +104,7 @@ pub(crate) fn new_run(
 ) -> Result<NewRun, Problem> {
     check(&options)?;
     Ok(NewRun {
-        id: ExecutionId::generate(&*app.clock),
+        id: ExecutionId::generate(&*app.system.clock),
         definition,
         variables: options.variables,
         environment: options.environment,
@@ -161,7 +161,7 @@ pub(crate) fn new_batch(
         return Err(Problem::invalid(format!("`parallelism` must be a whole number from 1 to {PARALLELISM_AT_MOST}")));
     }
     Ok(NewBatch {
-        id: BatchId::generate(&*app.clock),
+        id: BatchId::generate(&*app.system.clock),
         source,
         parallelism,
         variables: options.variables,

@@ -31,7 +31,7 @@ use crate::problem::Problem;
 )]
 pub(crate) async fn create(State(app): Cx, body: Body) -> Result<Response, Problem> {
     let (header, yaml) = definition::require(body.flow_text()?).await?;
-    let flow = NewFlow { id: FlowId::generate(&*app.clock), header, yaml };
+    let flow = NewFlow { id: FlowId::generate(&*app.system.clock), header, yaml };
     let stored = app.flows.create(flow).await?;
     let path = format!("/api/v1/flows/{}", stored.summary.id);
     Ok(located(versioned(StatusCode::CREATED, stored.summary.version, &stored), &path))

@@ -55,7 +55,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let expected = expected(app, id, basis).await?;
     let (header, yaml) = content;
-    let edit = FlowEdit { write: WriteId::generate(&*app.clock), header, yaml, expected };
+    let edit = FlowEdit { write: WriteId::generate(&*app.system.clock), header, yaml, expected };
     let stored = app.flows.update(id, edit).await?.ok_or_else(|| not_found(id))?;
     Ok(versioned(StatusCode::OK, stored.summary.version, &stored))
 }

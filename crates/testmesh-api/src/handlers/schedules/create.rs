@@ -27,7 +27,7 @@ pub(crate) async fn create(State(app): Cx, body: Body) -> Result<Response, Probl
     let body: ScheduleBody = body.json()?;
     let enabled = body.enabled.unwrap_or(true);
     let spec = body.check(&app).await?;
-    let new = NewSchedule { id: ScheduleId::generate(&*app.clock), spec, enabled };
+    let new = NewSchedule { id: ScheduleId::generate(&*app.system.clock), spec, enabled };
     let stored = app.scheduler.create(new).await?;
     Ok(located(versioned(StatusCode::CREATED, stored.revision, &stored), &path(stored.id)))
 }

@@ -69,7 +69,7 @@ pub(crate) async fn preview(State(app): Cx, body: Body) -> Result<Json<Upcoming>
     }
     let cron = Cron::parse(&cron).map_err(|error| invalid(&error))?;
     let zone = parse_zone(&timezone).map_err(|error| invalid(&error))?;
-    let now = app.clock.now();
+    let now = app.system.clock.now();
     // A rare expression searches years of days for each time.
     let upcoming = tokio::task::spawn_blocking(move || {
         let next = cron.upcoming(now, zone, count).into_iter().map(Time).collect();

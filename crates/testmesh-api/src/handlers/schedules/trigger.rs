@@ -34,7 +34,7 @@ pub(crate) async fn trigger(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let key = header::idempotency_key(&headers)?.map(str::to_owned);
-    let trigger = NewTrigger { job_id: JobId::generate(&*app.clock), key };
+    let trigger = NewTrigger { job_id: JobId::generate(&*app.system.clock), key };
     let job = app.scheduler.trigger(id, trigger).await?.ok_or_else(|| not_found(id))?;
     let path = jobs::path(job.id);
     Ok(located((StatusCode::ACCEPTED, Json(job)).into_response(), &path))

@@ -8,8 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::readyz;
-use crate::handlers::Cx;
-use crate::state::CheckOutcome;
+use crate::state::{CheckOutcome, System};
 
 /// How the server does.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,8 +62,8 @@ impl From<CheckOutcome> for CheckStatus {
     ),
     security(("bearer" = ["read"])),
 )]
-pub(crate) async fn health(State(app): Cx) -> (StatusCode, Json<Health>) {
-    let outcomes = readyz::check(&app).await;
+pub(crate) async fn health(State(system): State<System>) -> (StatusCode, Json<Health>) {
+    let outcomes = readyz::check(&system).await;
     let code = readyz::status(&outcomes);
     let healthy = outcomes.iter().all(|(_, outcome)| *outcome == CheckOutcome::Ok);
     let status = if healthy { HealthStatus::Healthy } else { HealthStatus::Degraded };

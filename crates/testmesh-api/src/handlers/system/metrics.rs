@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use crate::handlers::Cx;
 use crate::meters::Metrics;
+use crate::state::System;
 
 /// What Prometheus calls its text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -16,8 +16,8 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
     responses((status = 200, description = "What was measured.", body = String, content_type = "text/plain")),
     security(("bearer" = ["read"])),
 )]
-pub(crate) async fn metrics(State(app): Cx) -> Response {
-    render(&app.metrics)
+pub(crate) async fn metrics(State(system): State<System>) -> Response {
+    render(&system.metrics)
 }
 
 /// The answer on either listener.

@@ -5,8 +5,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use crate::handlers::Cx;
-use crate::state::{App, CheckOutcome};
+use crate::state::{CheckOutcome, System};
 
 /// Whether this replica can serve.
 ///
@@ -21,8 +20,8 @@ use crate::state::{App, CheckOutcome};
     ),
     security(()),
 )]
-pub(crate) async fn readyz(State(app): Cx) -> (StatusCode, String) {
-    let outcomes = check(&app).await;
+pub(crate) async fn readyz(State(system): State<System>) -> (StatusCode, String) {
+    let outcomes = check(&system).await;
     let mut text = String::new();
     for (name, outcome) in &outcomes {
         // Writing to a string cannot fail.
@@ -32,10 +31,11 @@ pub(crate) async fn readyz(State(app): Cx) -> (StatusCode, String) {
 }
 
 /// Every part and whether it answers, asked side by side.
-pub(super) async fn check(app: &App) -> Vec<(&'static str, CheckOutcome)> {
+pub(super) async fn check(system: &System) -> Vec<(&'static str, CheckOutcome)> {
     let mut outcomes =
-        futures::future::join_all(app.checks.iter().map(|check| async { (check.name, check.outcome().await) })).await;
-    if app.stopping.is_cancelled() {
+        futures::future::join_all(system.checks.iter().map(|check| async { (check.name, check.outcome().await) }))
+            .await;
+    if system.stopping.is_cancelled() {
         outcomes.push(("stopping", CheckOutcome::Failing));
     }
     outcomes
