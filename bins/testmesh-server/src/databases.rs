@@ -3,57 +3,100 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use clap::ValueEnum;
 use testmesh_shared::db::{DataFolder, Db, DbError, Login, Owner, PostgresTarget, Schema, provision, role_of};
 use url::Url;
 
 use crate::settings::DatabaseSettings;
 use crate::{Failure, chain};
 
-/// The schemas, in the order in which they are opened.
-const SCHEMAS: [&Schema; 3] =
-    [&testmesh_storage::SCHEMA, &testmesh_runner::repository::SCHEMA, &testmesh_scheduler::SCHEMA];
+/// A domain that keeps something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Domain {
+    /// Flows, their versions, environments.
+    Flows,
+    /// Executions.
+    Executions,
+    /// Schedules and jobs.
+    Scheduler,
+}
 
-/// The databases of this process.
+impl Domain {
+    /// All of them, in the order in which they are opened.
+    pub(crate) const ALL: [Self; 3] = [Self::Flows, Self::Executions, Self::Scheduler];
+
+    fn schema(self) -> &'static Schema {
+        match self {
+            Domain::Flows => &testmesh_storage::SCHEMA,
+            Domain::Executions => &testmesh_runner::repository::SCHEMA,
+            Domain::Scheduler => &testmesh_scheduler::SCHEMA,
+        }
+    }
+
+    /// The database that is this domain's alone.
+    fn own_url(self, settings: &DatabaseSettings) -> Option<&str> {
+        let url = match self {
+            Domain::Flows => &settings.flows_database_url,
+            Domain::Executions => &settings.executions_database_url,
+            Domain::Scheduler => &settings.scheduler_database_url,
+        };
+        url.as_deref().filter(|url| !url.is_empty())
+    }
+}
+
+/// The databases of this process: of the domains that it was opened for.
 pub(crate) struct Databases {
-    pub(crate) flows: Db,
-    pub(crate) executions: Db,
-    pub(crate) scheduler: Db,
+    opened: Vec<(Domain, Db)>,
     /// For people: where the data is.
     pub(crate) place: String,
 }
 
 /// Where one schema is.
 struct Source<'a> {
+    domain: Domain,
     url: &'a str,
     /// Whether the login is the schema's own, and not shared with the others.
     own: bool,
 }
 
 impl Databases {
-    /// Opens all of them and brings them to this release's version.
-    pub(crate) async fn open(settings: &DatabaseSettings) -> Result<Self, Failure> {
-        match sources(settings)? {
+    /// Opens those of `wanted` and brings them to this release's version. `alone`: no other process has a part in them, so
+    /// that the embedded ones do.
+    pub(crate) async fn open(settings: &DatabaseSettings, wanted: &[Domain], alone: bool) -> Result<Self, Failure> {
+        match sources(settings, wanted)? {
             Some(sources) => Self::shared(settings, &sources).await,
-            None => Self::embedded(&settings.data_dir).await,
+            None if alone => Self::embedded(&settings.data_dir, wanted).await,
+            None => {
+                let own: Vec<_> =
+                    wanted.iter().map(|domain| format!("--{}-database-url", domain.schema().name)).collect();
+                Err(Failure::Setting(format!(
+                    "--roles: this process shares data with others, and the embedded databases serve one process; give \
+                     --database-url URL (or {})",
+                    own.join(" and ")
+                )))
+            }
         }
     }
 
-    async fn embedded(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: DbError| Failure::failed(&error);
-        let folder = DataFolder::take(path).map_err(failed)?;
-        let [flows, executions, scheduler] = SCHEMAS;
-        Ok(Self {
-            flows: Db::embedded(&folder, flows).await.map_err(failed)?,
-            executions: Db::embedded(&folder, executions).await.map_err(failed)?,
-            scheduler: Db::embedded(&folder, scheduler).await.map_err(failed)?,
-            place: folder.path().display().to_string(),
-        })
+    /// The database of a domain, if it was opened.
+    pub(crate) fn of(&self, domain: Domain) -> Option<&Db> {
+        self.opened.iter().find(|(opened, _)| *opened == domain).map(|(_, db)| db)
     }
 
-    async fn shared(settings: &DatabaseSettings, sources: &[Source<'_>; 3]) -> Result<Self, Failure> {
+    async fn embedded(path: &Path, wanted: &[Domain]) -> Result<Self, Failure> {
+        let failed = |error: DbError| Failure::failed(&error);
+        let folder = DataFolder::take(path).map_err(failed)?;
+        let mut opened = Vec::new();
+        for domain in wanted {
+            opened.push((*domain, Db::embedded(&folder, domain.schema()).await.map_err(failed)?));
+        }
+        Ok(Self { opened, place: folder.path().display().to_string() })
+    }
+
+    async fn shared(settings: &DatabaseSettings, sources: &[Source<'_>]) -> Result<Self, Failure> {
         // What needs no rights when it is there already, so a login that may only use the roles gets through too.
-        for (schema, source) in SCHEMAS.iter().zip(sources).filter(|(_, source)| !source.own) {
-            provision(source.url, schema, &Owner::Role(None)).await.map_err(|error| {
+        for source in sources.iter().filter(|source| !source.own) {
+            provision(source.url, source.domain.schema(), &Owner::Role(None)).await.map_err(|error| {
                 Failure::Failed(format!(
                     "{}; a login that may create roles and schemas can do it once: `testmesh-server migrate \
                      --admin-url URL`",
@@ -61,45 +104,51 @@ impl Databases {
                 ))
             })?;
         }
-        let open = async |index: usize| {
-            let (schema, source) = (SCHEMAS[index], &sources[index]);
+        let mut opened = Vec::new();
+        for source in sources {
+            let schema = source.domain.schema();
             let role = (!source.own).then(|| role_of(schema));
             let target =
                 PostgresTarget { url: source.url.to_owned(), role, connections: settings.database_connections };
-            Db::postgres(&target, schema).await.map_err(|error| Failure::failed(&error))
-        };
-        let place = format!("PostgreSQL at {}", places(sources).join(", "));
-        Ok(Self { flows: open(0).await?, executions: open(1).await?, scheduler: open(2).await?, place })
+            let db = Db::postgres(&target, schema).await.map_err(|error| Failure::failed(&error))?;
+            opened.push((source.domain, db));
+        }
+        Ok(Self { opened, place: format!("PostgreSQL at {}", places(sources).join(", ")) })
     }
 
     /// Closes every connection.
     pub(crate) async fn close(&self) {
-        self.flows.close().await;
-        self.executions.close().await;
-        self.scheduler.close().await;
+        for (_, db) in &self.opened {
+            db.close().await;
+        }
     }
 }
 
-/// Makes schemas and roles and brings them to this release's version; says what it did.
-pub(crate) async fn migrate(settings: &DatabaseSettings, admin_url: Option<&str>) -> Result<String, Failure> {
-    if let Some(sources) = sources(settings)? {
-        for (schema, source) in SCHEMAS.iter().zip(&sources) {
+/// Makes the schemas and roles of `domains` and brings them to this release's version; says what it did.
+pub(crate) async fn migrate(
+    settings: &DatabaseSettings,
+    domains: &[Domain],
+    admin_url: Option<&str>,
+) -> Result<String, Failure> {
+    if let Some(sources) = sources(settings, domains)? {
+        for source in &sources {
             let Some(admin_url) = admin_url else { continue };
             // Logins are made with the name and password that the server will use.
             let login = login(source.url)?;
             let owner = if source.own { Owner::Login(login) } else { Owner::Role(Some(login)) };
             let url = on_database_of(admin_url, source.url)?;
-            provision(&url, schema, &owner).await.map_err(|error| Failure::failed(&error))?;
+            provision(&url, source.domain.schema(), &owner).await.map_err(|error| Failure::failed(&error))?;
         }
     } else if admin_url.is_some() {
         let message = "--admin-url: there is no PostgreSQL database to make ready; give --database-url too";
         return Err(Failure::Setting(message.to_owned()));
     }
-    let databases = Databases::open(settings).await?;
+    let databases = Databases::open(settings, domains, true).await?;
     databases.close().await;
-    let versions: Vec<String> = SCHEMAS
+    let versions: Vec<String> = domains
         .iter()
-        .map(|schema| {
+        .map(|domain| {
+            let schema = domain.schema();
             let newest = schema.postgres.last().map_or(0, |migration| migration.version);
             format!("schema `{}` is at migration {newest}", schema.name)
         })
@@ -107,13 +156,14 @@ pub(crate) async fn migrate(settings: &DatabaseSettings, admin_url: Option<&str>
     Ok(format!("{}\n(data in {})", versions.join("\n"), databases.place))
 }
 
-/// The addresses of PostgreSQL servers, which flows may not reach.
-pub(crate) async fn addresses(settings: &DatabaseSettings) -> Result<Vec<SocketAddr>, Failure> {
+/// The addresses of all PostgreSQL servers in the settings, which flows may not reach.
+pub(crate) async fn addresses(settings: &DatabaseSettings) -> Vec<SocketAddr> {
+    let own = Domain::ALL.iter().filter_map(|domain| domain.own_url(settings));
     let mut addresses = Vec::new();
-    for source in sources(settings)?.iter().flatten() {
-        addresses.extend(resolve(source.url, 5432).await);
+    for url in own.chain(settings.database_url.as_deref()) {
+        addresses.extend(resolve(url, 5432).await);
     }
-    Ok(addresses)
+    addresses
 }
 
 /// What the host of a URL resolves to now. One that does not resolve cannot be reached by a flow either.
@@ -128,17 +178,18 @@ pub(crate) async fn resolve(url: &str, port: u16) -> Vec<SocketAddr> {
 }
 
 /// Where each schema is; none: embedded.
-fn sources(settings: &DatabaseSettings) -> Result<Option<[Source<'_>; 3]>, Failure> {
-    let own = [&settings.flows_database_url, &settings.executions_database_url, &settings.scheduler_database_url];
+fn sources<'a>(settings: &'a DatabaseSettings, wanted: &[Domain]) -> Result<Option<Vec<Source<'a>>>, Failure> {
     let shared = settings.database_url.as_deref().filter(|url| !url.is_empty());
-    let mut found = own.iter().map(|url| match url.as_deref().filter(|url| !url.is_empty()) {
-        Some(url) => Some(Source { url, own: true }),
-        None => shared.map(|url| Source { url, own: false }),
-    });
-    let sources = [found.next().flatten(), found.next().flatten(), found.next().flatten()];
-    match sources {
-        [Some(flows), Some(executions), Some(scheduler)] => Ok(Some([flows, executions, scheduler])),
-        [None, None, None] => Ok(None),
+    let found: Vec<Source<'a>> = wanted
+        .iter()
+        .filter_map(|domain| match domain.own_url(settings) {
+            Some(url) => Some(Source { domain: *domain, url, own: true }),
+            None => shared.map(|url| Source { domain: *domain, url, own: false }),
+        })
+        .collect();
+    match found.len() {
+        0 => Ok(None),
+        n_found if n_found == wanted.len() => Ok(Some(found)),
         _ => Err(Failure::Setting(
             "--database-url: some domains have a PostgreSQL database of their own and others none; give \
              --database-url for the others"

@@ -2,16 +2,21 @@
 //!
 //! Exit codes: 0 stopped as asked, 1 something failed, 2 a setting is wrong.
 
+mod callers;
+mod credentials;
 mod databases;
 mod health;
 mod server;
 mod settings;
+mod shape;
 mod signals;
 mod token;
+mod wiring;
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use databases::Domain;
 use settings::{Command, CommandLine, DatabaseSettings, Refusal, Settings, TokenCommand, Variables};
 
 /// Why the server did not do what it was asked.
@@ -44,7 +49,9 @@ fn main() -> ExitCode {
 fn run(command_line: &CommandLine) -> Result<(), Failure> {
     match &command_line.command {
         Some(Command::Token { command: TokenCommand::Create { name, scope } }) => token::create(name, *scope),
-        Some(Command::Migrate { database, admin, .. }) => migrate(database, admin.admin_url.as_deref()),
+        Some(Command::Migrate { schemas, database, admin, .. }) => {
+            migrate(database, schemas, admin.admin_url.as_deref())
+        }
         Some(Command::Health(settings)) => health::ask(settings),
         Some(Command::Config { format, settings, .. }) => print(&settings::show(settings, *format)),
         None => serve(&command_line.settings),
@@ -55,8 +62,8 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
     runtime()?.block_on(server::run(settings))
 }
 
-fn migrate(settings: &DatabaseSettings, admin_url: Option<&str>) -> Result<(), Failure> {
-    let done = runtime()?.block_on(databases::migrate(settings, admin_url))?;
+fn migrate(settings: &DatabaseSettings, domains: &[Domain], admin_url: Option<&str>) -> Result<(), Failure> {
+    let done = runtime()?.block_on(databases::migrate(settings, domains, admin_url))?;
     print(&format!("{done}\n"))
 }
 

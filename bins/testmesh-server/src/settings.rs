@@ -9,6 +9,7 @@ mod file;
 mod mask;
 mod nearest;
 mod resolve;
+mod roles;
 mod show;
 mod variables;
 
@@ -21,9 +22,11 @@ use testmesh_api::Scope;
 
 pub(crate) use database::{AdminSettings, DatabaseSettings};
 pub(crate) use resolve::{InForce, Refusal, resolve};
+pub(crate) use roles::{Role, RoleSettings};
 pub(crate) use show::show;
 pub(crate) use variables::Variables;
 
+use crate::databases::Domain;
 use crate::health::HealthSettings;
 
 /// Stores flows (end-to-end tests written as YAML), runs them, and shows what happened.
@@ -71,6 +74,9 @@ pub(crate) struct Settings {
         help_heading = "Callers"
     )]
     pub(crate) cors_origins: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) roles: RoleSettings,
 
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
@@ -150,6 +156,10 @@ pub(crate) enum Command {
     /// Makes the schemas and roles in PostgreSQL, as far as they are missing, and brings every schema to this release's
     /// version. Can be repeated, and run while servers are.
     Migrate {
+        /// Only these schemas, separated by commas; each is made and changed apart from the others.
+        #[arg(long, value_name = "SCHEMAS", value_delimiter = ',', default_value = "flows,executions,scheduler")]
+        schemas: Vec<Domain>,
+
         #[command(flatten)]
         file: FileSettings,
 

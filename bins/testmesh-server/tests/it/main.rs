@@ -5,6 +5,7 @@
 mod health;
 mod postgres;
 mod restart;
+mod roles;
 mod server;
 mod settings;
 mod stop;

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -17,6 +18,7 @@ pub(crate) const SLOW: &str = "name: slow\nsteps:\n  - id: nap\n    action: dela
 /// A running server. It is killed when the test ends.
 pub(crate) struct Server {
     child: Child,
+    out: Mutex<BufReader<ChildStdout>>,
     base: String,
     client: reqwest::Client,
 }
@@ -52,13 +54,30 @@ impl Server {
         command.args(["--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"]).arg(folder).args(flags);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
         let Some(address) = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()) else {
             let mut errors = String::new();
             child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
             panic!("the server did not say where it listens: {line:?} {errors}");
         };
-        Self { base: format!("http://{address}"), child, client: reqwest::Client::builder().build().unwrap() }
+        Self {
+            base: format!("http://{address}"),
+            child,
+            out: Mutex::new(out),
+            client: reqwest::Client::builder().build().unwrap(),
+        }
+    }
+
+    /// The address in the line that says where another listener is.
+    pub(crate) fn address_of(&self, listener: &str) -> String {
+        let mut out = self.out.lock().unwrap();
+        let mut line = String::new();
+        while !line.contains(listener) {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).unwrap(), 0, "the server says where its listeners are");
+        }
+        line.split(listener).nth(1).unwrap().trim().to_owned()
     }
 
     /// Its address and port.

@@ -1,0 +1,91 @@
+//! Who may call from outside, and what flows may reach: decided from the settings.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use testmesh_api::{Access, Callers, Tokens};
+use testmesh_runner::files::Files;
+use testmesh_shared::net::NetPolicy;
+
+use crate::databases;
+use crate::settings::Settings;
+use crate::shape::{Runner, Shape, Storage};
+use crate::{Failure, chain};
+
+/// Who may call. Without tokens nobody but this machine may use the API; what a process without it says is for everybody.
+pub(crate) fn access(settings: &Settings, shape: &Shape) -> Result<Access, Failure> {
+    let place = |key| settings.in_force.place(key);
+    let callers = match &settings.tokens_file {
+        Some(path) => {
+            let tokens = Tokens::load(path);
+            let tokens =
+                tokens.map_err(|error| Failure::Setting(format!("{}: {}", place("tokens_file"), chain(&error))))?;
+            Callers::Known(Arc::new(tokens))
+        }
+        None if !shape.api => Callers::Anyone,
+        None if settings.listen.ip().is_loopback() => Callers::Local,
+        None => {
+            return Err(Failure::Setting(format!(
+                "{} {}: anyone on the network could call this server, and it has no tokens; give it \
+                 --tokens-file FILE (`testmesh-server token create --name me --scope admin` makes the first line), or \
+                 listen on a loopback address such as 127.0.0.1:5016",
+                place("listen"),
+                settings.listen
+            )));
+        }
+    };
+    let origins = settings.cors_origins.iter().map(|origin| origin.trim().trim_end_matches('/').to_owned());
+    let origins: Vec<_> = origins.filter(|origin| !origin.is_empty()).collect();
+    for origin in &origins {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let plain = |authority: &str| {
+            !authority.is_empty() && !authority.contains('/') && authority.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !authority.is_some_and(plain) {
+            return Err(Failure::Setting(format!(
+                "{}: `{origin}` is no origin such as `https://tests.example.com`",
+                place("cors_origins")
+            )));
+        }
+    }
+    Ok(Access { callers, origins })
+}
+
+/// The files that flows may read.
+pub(crate) fn files(settings: &Settings) -> Result<Files, Failure> {
+    let Some(folder) = &settings.flow_files else { return Ok(Files::none()) };
+    let place = || settings.in_force.place("flow_files");
+    let root = std::fs::canonicalize(folder)
+        .map_err(|error| Failure::Setting(format!("{}: cannot use `{}`: {error}", place(), folder.display())))?;
+    if !root.is_dir() {
+        return Err(Failure::Setting(format!("{}: `{}` is no folder", place(), folder.display())));
+    }
+    Ok(Files { base: root.clone(), root: Some(root), enabled: true })
+}
+
+/// Where flows may connect to: not to this server itself, its other processes, nor to where its data is.
+pub(crate) async fn network_policy(
+    settings: &Settings,
+    shape: &Shape,
+    listeners: Vec<SocketAddr>,
+) -> Result<NetPolicy, Failure> {
+    let mut own = listeners;
+    own.extend(databases::addresses(&settings.database).await);
+    if let Some(url) = &settings.redis_url {
+        own.extend(databases::resolve(url, 6379).await);
+    }
+    if let Storage::At(url) = &shape.storage {
+        own.extend(databases::resolve(url, 80).await);
+    }
+    if let Runner::At(urls) = &shape.runner {
+        for url in urls {
+            own.extend(databases::resolve(url, 80).await);
+        }
+    }
+    let place = |key| settings.in_force.place(key);
+    NetPolicy::server(&own)
+        .with_denied(&settings.net_deny.join(","))
+        .map_err(|error| Failure::Setting(format!("{}: {error}", place("net_deny"))))?
+        .with_allowed(&settings.net_allow.join(","))
+        .map_err(|error| Failure::Setting(format!("{}: {error}", place("net_allow"))))
+}
