@@ -6,7 +6,7 @@
 pub(crate) mod arena;
 mod cases;
 pub(crate) mod client;
-mod findings;
+pub(crate) mod findings;
 mod ledger;
 pub(crate) mod load;
 mod proxy;
@@ -134,7 +134,7 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
 
 /// Builds the server, together with what `cargo xtask bench` or `cargo xtask test` builds, so that their dependencies have
 /// the same features and nothing is compiled twice. The tests too, when one of them is a case.
-fn build(root: &Path, release: bool, tests: bool) -> Result<PathBuf, Failure> {
+pub(crate) fn build(root: &Path, release: bool, tests: bool) -> Result<PathBuf, Failure> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root).args(["build", "--quiet", "--locked"]);
     if release {

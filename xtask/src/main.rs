@@ -1,6 +1,7 @@
 //! `cargo xtask`: the checks, tests and benchmarks of the workspace. Knows the product by its files and commands alone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool that people run in a terminal")]
 
+mod acceptance;
 mod bench;
 mod boundaries;
 mod chart;
@@ -9,6 +10,7 @@ mod finding;
 mod image;
 mod schemas;
 mod services;
+mod shapes;
 mod suite;
 mod workspace;
 
@@ -60,6 +62,11 @@ enum Task {
         #[command(flatten)]
         options: image::Options,
     },
+    /// The acceptance suite in every shape that the processes can take
+    Shapes {
+        #[command(flatten)]
+        options: shapes::Options,
+    },
     /// Writes the book's pages about actions and settings
     Reference,
     /// Measures release builds against bare limits in the same run.
@@ -100,6 +107,7 @@ fn run(task: Task) -> Result<bool, Failure> {
         Task::Drill { options } => drill::run(&root, &options, &mut out),
         Task::Chart { options } => chart::run(&root, options, &mut out),
         Task::Image { options } => image::run(&root, &options, &mut out),
+        Task::Shapes { options } => shapes::run(&root, &options, &mut out),
         Task::Reference => suite::reference::write(&root, &mut out),
         Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
         Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),

@@ -134,6 +134,13 @@ impl<'a> Arena<'a> {
         Ok(servers)
     }
 
+    /// A file beside the servers' logs; its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<String, String> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).map_err(|error| format!("write `{}`: {error}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
     /// Keeps the servers' logs, for people to look at.
     pub(crate) fn keep_logs(self) -> PathBuf {
         self.folder.keep()

@@ -16,18 +16,8 @@ use super::client::{self, Answer};
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How often one that starts or ends is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// Settings that a developer may have set for servers of their own.
-const SETTINGS: [&str; 9] = [
-    "TESTMESH_CONFIG",
-    "DATABASE_URL",
-    "REDIS_URL",
-    "TESTMESH_FLOWS_DATABASE_URL",
-    "TESTMESH_EXECUTIONS_DATABASE_URL",
-    "TESTMESH_SCHEDULER_DATABASE_URL",
-    "TESTMESH_TOKENS_FILE",
-    "TESTMESH_CONCURRENCY",
-    "TESTMESH_LISTEN",
-];
+/// What the names of settings start with that a developer may have set for servers of their own.
+const SETTINGS: [&str; 3] = ["TESTMESH_", "DATABASE_URL", "REDIS_URL"];
 
 /// The process; killed when dropped.
 pub(crate) struct Server {
@@ -63,7 +53,8 @@ impl Server {
         let failed = |error: std::io::Error| format!("start `{}`: {error}", self.program.display());
         let log: File = OpenOptions::new().create(true).append(true).open(&self.log).map_err(failed)?;
         let mut command = Command::new(&self.program);
-        for name in SETTINGS {
+        let is_setting = |name: &str| SETTINGS.iter().any(|start| name.starts_with(start));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().cloned()).args(&self.arguments).args(["--listen", &self.authority]);
