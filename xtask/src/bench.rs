@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Fewer rounds: a look, not a figure to quote.
     #[arg(long)]
     quick: bool,
+    /// Only this part of `queue`; can be repeated.
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<queue::Case>,
 }
 
 /// The programs that are measured.
@@ -42,11 +45,15 @@ struct Programs {
     testmesh: PathBuf,
     server: PathBuf,
     bare_client: PathBuf,
+    xtask: PathBuf,
 }
 
 /// Builds what is measured, measures, prints.
 pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &Options) -> Result<(), String> {
     let programs = build(root)?;
+    if cfg!(debug_assertions) {
+        return again(&programs.xtask);
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start a runtime: {error}"))?;
     let figures = runtime.block_on(async {
         match benchmark {
@@ -58,15 +65,28 @@ pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &Options) -> Resul
     table::print(&figures, options.json)
 }
 
-fn build(root: &Path) -> Result<Programs, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(root)
-        .args(["build", "--release", "--quiet", "-p", "testmesh", "-p", "testmesh-server", "-p", "xtask", "--bins"])
+/// Measures by an optimised build of this program: its clients share the processors with what they measure.
+fn again(program: &Path) -> Result<(), String> {
+    let status = Command::new(program)
+        .args(std::env::args_os().skip(1))
         .status()
-        .map_err(|error| format!("start cargo: {error}"))?;
-    if !status.success() {
-        return Err("the release build failed".to_owned());
+        .map_err(|error| format!("start `{}`: {error}", program.display()))?;
+    if status.success() { Ok(()) } else { Err(format!("the benchmark ended with {status}")) }
+}
+
+fn build(root: &Path) -> Result<Programs, String> {
+    // Apart, so that what is measured has the features that it is released with, and none that this program asks for.
+    for packages in [&["-p", "testmesh", "-p", "testmesh-server"][..], &["-p", "xtask"]] {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .current_dir(root)
+            .args(["build", "--release", "--quiet", "--bins"])
+            .args(packages)
+            .status()
+            .map_err(|error| format!("start cargo: {error}"))?;
+        if !status.success() {
+            return Err("the release build failed".to_owned());
+        }
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let program = |name: &str| target.join("release").join(name);
@@ -74,5 +94,6 @@ fn build(root: &Path) -> Result<Programs, String> {
         testmesh: program("testmesh"),
         server: program("testmesh-server"),
         bare_client: program("bare_client"),
+        xtask: program("xtask"),
     })
 }
