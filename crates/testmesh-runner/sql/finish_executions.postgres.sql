@@ -1,4 +1,6 @@
 -- A final state never changes, and only the session that has the run ends it.
+-- By an array of ids: a join alone may be planned, while the table is small, to read all of it for each batch.
+-- The state in `coalesce` is for no index, so that the plan is not to read all that is going on.
 update executions.executions as e
 set status = finish.status,
     started_at = finish.started_at,
@@ -18,6 +20,7 @@ from json_to_recordset(cast($1 as json)) as finish (
     passed_steps bigint, failed_steps bigint, skipped_steps bigint, error_code text, error_message text, trace_id text,
     runner text, attempt bigint, session_id uuid
 )
-where e.id = finish.id and e.attempt = finish.attempt and e.session_id = finish.session_id
-  and e.status in ('queued', 'running')
+where e.id = any (array(select w.id from json_to_recordset(cast($1 as json)) as w (id uuid)))
+  and e.id = finish.id and e.attempt = finish.attempt and e.session_id = finish.session_id
+  and coalesce(e.status in ('queued', 'running'), false)
 returning e.id

@@ -1,5 +1,7 @@
 -- What reports say, each about one attempt; what is about another attempt, or about a job that is over, changes nothing.
 -- Reports come in the order of their jobs, so that two processes with the same ones hardly wait for each other.
+-- By an array of ids: a join alone may be planned, while the table is small, to read all of it for each batch.
+-- The state in `coalesce` is for no index, so that the plan is not to read all that is not over.
 update scheduler.jobs as j
 set state = report.state,
     attempt = report.next_attempt,
@@ -14,5 +16,7 @@ from json_to_recordset(cast($1 as json)) as report (
     job_id uuid, attempt bigint, state text, next_attempt bigint, available_at timestamptz, seen_at timestamptz,
     finished_at timestamptz, outcome text, reason text, message text, execution_id uuid
 )
-where j.id = report.job_id and j.attempt = report.attempt and j.state in ('queued', 'dispatched', 'running')
+where j.id = any (array(select w.job_id from json_to_recordset(cast($1 as json)) as w (job_id uuid)))
+  and j.id = report.job_id and j.attempt = report.attempt
+  and coalesce(j.state in ('queued', 'dispatched', 'running'), false)
 returning j.id, j.state

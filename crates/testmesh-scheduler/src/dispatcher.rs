@@ -4,7 +4,8 @@
 //! sent after the commit, and is due again unless a runner tells of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
@@ -24,6 +25,11 @@ const BATCH: i64 = 500;
 /// Jobs that may be out without that a runner told of them. What waits beyond waits in the table, so that a stream whose
 /// readers are busy is not filled with the same jobs again and again.
 const WINDOW: i64 = 5_000;
+/// How many of these must be told of before it looks whether the window is open again: a look counts what is out, and a
+/// batch of a few jobs costs nearly as much as a full one.
+const ROOM: u64 = 500;
+/// It looks after this time at the latest: other processes are told of jobs too.
+const CLOSED: Duration = Duration::from_millis(50);
 /// How often it looks although nothing is due: another process may have made a job, and died.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it leaves what another process is about to send, or waits for the window to open; doubled up to 32 times.
@@ -41,6 +47,29 @@ pub(crate) struct Dispatcher {
     pub(crate) stream: Arc<dyn Stream>,
     /// Turns in a row that could not take what was due.
     pub(crate) n_held: u32,
+    pub(crate) window: Window,
+}
+
+/// Whether more jobs may go out.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// The last batch was not a full one.
+    short: bool,
+    /// Since when as many are out as may be, and how many runners had told of by then.
+    closed: Option<(Instant, u64)>,
+}
+
+impl Window {
+    /// How long to wait before the next look, unless enough is told of before.
+    fn wait(&mut self, n_told: u64) -> Option<Duration> {
+        let (since, before) = self.closed?;
+        let wait = CLOSED.saturating_sub(since.elapsed());
+        if wait.is_zero() || n_told - before >= ROOM {
+            self.closed = None;
+            return None;
+        }
+        Some(wait)
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -91,6 +120,10 @@ impl Dispatcher {
 
     /// Sends what is due, a batch at most; how long to wait for the next turn.
     async fn turn(&mut self) -> Result<Duration, sqlx::Error> {
+        let n_told = self.wakers.n_told.load(Ordering::Relaxed);
+        if let Some(wait) = self.window.wait(n_told) {
+            return Ok(wait);
+        }
         let held = self.time.held().map(Stamp);
         let (Stamp(now), next_at, any_waiting): (Stamp, Option<Stamp>, bool) = on_db!(&self.db, engine => {
             sqlx::query_as(sql!(&self.db, "../sql/look_jobs")).bind(held).fetch_one(engine.reader()).await?
@@ -102,7 +135,12 @@ impl Dispatcher {
         if next_at > now {
             return Ok((next_at - now).to_std().unwrap_or(IDLE).min(IDLE));
         }
+        if std::mem::take(&mut self.window.short) && self.n_out(now).await? >= WINDOW {
+            self.window.closed = Some((Instant::now(), n_told));
+            return Ok(CLOSED);
+        }
         let due = self.take(now).await?;
+        self.window.short = i64::try_from(due.len()).is_ok_and(|count| count < BATCH);
         if due.is_empty() {
             self.n_held = self.n_held.saturating_add(1);
             return Ok(HELD * (1 << self.n_held.min(5)));
@@ -117,9 +155,16 @@ impl Dispatcher {
         on_db!(&self.db, engine => {
             let mut tx = engine.begin().await?;
             let released =
-                sqlx::query(include_str!("../sql/release_waiting.sql")).bind(Stamp(now)).execute(&mut *tx).await?;
+                sqlx::query(sql!(&self.db, "../sql/release_waiting")).bind(Stamp(now)).execute(&mut *tx).await?;
             tx.commit().await?;
             Ok(released.rows_affected())
+        })
+    }
+
+    /// Jobs that are out and that no runner told of.
+    async fn n_out(&self, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+        on_db!(&self.db, engine => {
+            sqlx::query_scalar(include_str!("../sql/count_out.sql")).bind(Stamp(now)).fetch_one(engine.reader()).await
         })
     }
 
@@ -159,5 +204,25 @@ impl Dispatcher {
                 .await?;
             tx.commit().await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_window_is_looked_at_after_enough_was_told_or_time_passed() {
+        let check = |closed_for: Option<Duration>, told_since: u64, waits: bool| {
+            let since = closed_for.map(|ago| Instant::now().checked_sub(ago).unwrap());
+            let mut window = Window { short: true, closed: since.map(|since| (since, 1_000)) };
+            assert_eq!(window.wait(1_000 + told_since).is_some(), waits, "{closed_for:?} {told_since}");
+            assert_eq!(window.closed.is_some(), waits, "{closed_for:?} {told_since}");
+        };
+        check(None, 0, false);
+        check(Some(Duration::ZERO), 0, true);
+        check(Some(Duration::ZERO), ROOM - 1, true);
+        check(Some(Duration::ZERO), ROOM, false);
+        check(Some(CLOSED), 0, false);
     }
 }

@@ -4,6 +4,7 @@
 //! finds nothing to do sleeps until the next thing is due, and is woken by what this process itself changes.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use testmesh_shared::stream::Stream;
 use testmesh_shared::tasks::Tasks;
 use tokio::sync::Notify;
 
-use crate::dispatcher::Dispatcher;
+use crate::dispatcher::{Dispatcher, Window};
 use crate::job_repository::JobRepository;
 use crate::reports::Reports;
 use crate::retention::Retention;
@@ -74,6 +75,7 @@ pub fn start(parts: SchedulerParts, config: SchedulerConfig) -> SchedulerHandle 
         wakers: wakers.clone(),
         stream: Arc::clone(&stream),
         n_held: 0,
+        window: Window::default(),
     };
     tasks.spawn(dispatcher.run(cancelled()));
     let reports = Reports { db: db.clone(), time: time.clone(), wakers: wakers.clone(), stream };
@@ -115,6 +117,8 @@ pub(crate) struct Wakers {
     pub(crate) firing: Arc<Notify>,
     /// A job is due earlier than before.
     pub(crate) dispatch: Arc<Notify>,
+    /// Jobs that runners have told of so far.
+    pub(crate) n_told: Arc<AtomicU64>,
 }
 
 /// The time that decides: the database's, unless a clock is held.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use testmesh_shared::db::{Db, JsonText, Unsigned};
@@ -110,6 +111,7 @@ impl Reports {
         for (job, _) in settled.iter().filter(|(_, state)| state == JobStatus::Dead.as_str()) {
             tracing::warn!(job.id = %job, "a job is dead: no attempt came to a verdict");
         }
+        self.wakers.n_told.fetch_add(settled.len() as u64, Ordering::Relaxed);
         if settled.iter().any(|(_, state)| state != JobStatus::Running.as_str()) {
             // Another attempt may be due, and others may have waited for these.
             self.wakers.dispatch.notify_one();

@@ -18,6 +18,9 @@ const STATEMENT_TIMEOUT_MS: &str = "30000";
 /// A transaction that is not gone on with for so long is ended by the server, and its locks with it: a process that
 /// stands still in the middle of one must not keep others from its rows until its lease (15 s) is over, and longer.
 const STANDSTILL_TIMEOUT_MS: &str = "10000";
+/// How statements are planned. Every one has an index for what it looks for, so a plan that is kept from the time when a
+/// table was small must not be to read all of it; and none is worth being compiled.
+const PLANS: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
 /// How long a connection that nobody uses is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -107,10 +110,13 @@ pub(super) fn options(url: &str, schema: &'static str) -> Result<PgConnectOption
         sqlx::Error::Configuration(reason) => unusable(reason.to_string()),
         other => unusable(other.to_string()),
     })?;
-    let options = options.application_name(&format!("testmesh-{schema}")).options([
-        ("statement_timeout", STATEMENT_TIMEOUT_MS),
-        ("idle_in_transaction_session_timeout", STANDSTILL_TIMEOUT_MS),
-    ]);
+    let options = options
+        .application_name(&format!("testmesh-{schema}"))
+        .options([
+            ("statement_timeout", STATEMENT_TIMEOUT_MS),
+            ("idle_in_transaction_session_timeout", STANDSTILL_TIMEOUT_MS),
+        ])
+        .options(PLANS);
     Ok(options.disable_statement_logging())
 }
 
