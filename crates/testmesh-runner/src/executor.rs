@@ -9,6 +9,7 @@ mod intake;
 mod live;
 mod local;
 mod outcome;
+mod reads;
 pub(crate) mod recorder;
 mod recovery;
 mod relay;

@@ -165,8 +165,7 @@ impl Sources {
         match definition {
             Definition::Inline { yaml } => Ok(Text { flow_id: None, version: None, yaml: yaml.into() }),
             Definition::Stored { flow_id, version: None } => {
-                let flow = repository.find(flow_id).await?.ok_or(SubmitError::FlowNotFound(flow_id))?;
-                Ok(Text { flow_id: Some(flow_id), version: Some(flow.summary.version), yaml: flow.yaml.into() })
+                self.flows.newest(flow_id).await?.ok_or(SubmitError::FlowNotFound(flow_id))
             }
             Definition::Stored { flow_id, version: Some(version) } => {
                 if let Some(found) = repository.version(flow_id, version).await? {

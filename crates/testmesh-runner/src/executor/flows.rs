@@ -1,14 +1,16 @@
-//! Flows, compiled once: for runs, and for `run_flow` on a server.
+//! Flows, read together and compiled once: for runs, and for `run_flow` on a server.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use testmesh_shared::ids::FlowId;
-use testmesh_storage::{FlowRepository, StoredFlow};
+use testmesh_storage::{FlowRepository, StorageError, StoredFlow};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::FlowSource;
+use crate::executor::admission::Text;
+use crate::executor::reads::SharedReads;
 use crate::executor::recorder::chain;
 use crate::files::Files;
 use crate::flow::{Flow, ParseOptions};
@@ -20,6 +22,7 @@ const CACHED: u64 = 32 << 20;
 pub(crate) struct Flows {
     repository: Arc<dyn FlowRepository>,
     compiled: moka::sync::Cache<[u8; 32], Compiled>,
+    reads: SharedReads<FlowId, Option<Text>>,
 }
 
 #[derive(Clone)]
@@ -32,7 +35,19 @@ impl Flows {
     pub(crate) fn new(repository: Arc<dyn FlowRepository>) -> Self {
         let compiled =
             moka::sync::Cache::builder().weigher(|_, compiled: &Compiled| compiled.bytes).max_capacity(CACHED).build();
-        Self { repository, compiled }
+        Self { repository, compiled, reads: SharedReads::default() }
+    }
+
+    /// The newest version of a flow, as it is from now on.
+    pub(crate) async fn newest(&self, id: FlowId) -> Result<Option<Text>, StorageError> {
+        let read = async {
+            let found = self.repository.find(id).await?;
+            Ok(found.map(|flow| {
+                let version = Some(flow.summary.version);
+                Text { flow_id: Some(id), version, yaml: flow.yaml.into() }
+            }))
+        };
+        self.reads.get(id, read).await
     }
 
     pub(crate) fn repository(&self) -> &dyn FlowRepository {

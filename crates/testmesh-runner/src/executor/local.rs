@@ -42,8 +42,9 @@ use crate::files::Files;
 use crate::record::{Batch, Execution, ExecutionStatus};
 use crate::repository::{ExecutionRepository, RepositoryError, Store};
 
-/// Writers on a database that many can write to at the same time. (Each commits on its own; PostgreSQL makes one write
-/// to the disk of what commits together.)
+/// Writers at most on a database that many can write to at the same time. (Each commits on its own; PostgreSQL makes one
+/// write to the disk of what commits together.) No more than processors: what two store at once costs more than what one
+/// stores together.
 const WRITERS: usize = 4;
 /// How long runs have for their teardown when the process stops (60 s for the teardown, and some to stop).
 const TEARDOWN: Duration = Duration::from_secs(65);
@@ -112,7 +113,8 @@ pub async fn start(parts: ExecutorParts, config: ExecutorConfig) -> Result<Execu
     let flows = Arc::new(Flows::new(parts.flows));
     let source: Arc<dyn crate::engine::FlowSource> = Arc::clone(&flows) as _;
     let engine = Engine::new(Arc::clone(&clock), parts.connector, source, IndexMap::new(), config.runner);
-    let writers = if shared { WRITERS } else { 1 };
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let writers = if shared { processors.min(WRITERS) } else { 1 };
     let local = Arc::new(Local {
         store: store.clone(),
         clock,
