@@ -17,8 +17,8 @@ use crate::job_repository::{NewJob, Payload, json, new_job};
 use crate::local::{Time, Wakers, trouble};
 use crate::schedule_repository::{ScheduleRow, StoredSchedule};
 
-/// Schedules that one transaction takes.
-const BATCH: i64 = 200;
+/// Schedules that one transaction takes. Of many that are due at the same moment, the first run while the next are taken.
+const BATCH: i64 = 50;
 /// How often it looks although nothing is due: another process may have made a schedule, and died.
 const IDLE: Duration = Duration::from_secs(2);
 /// How long it leaves what another process is about to fire.

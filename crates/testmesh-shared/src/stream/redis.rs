@@ -163,6 +163,8 @@ impl Stream for RedisStream {
         let key = &self.names(topic).key;
         for chunk in payloads.chunks(PIPELINE) {
             let mut pipeline = Pipeline::with_capacity(chunk.len());
+            // Together: a reader that waits would be given the first alone, and handle the batch in two halves.
+            pipeline.atomic();
             for payload in chunk {
                 pipeline.cmd("XADD").arg(key).arg("*").arg(FIELD).arg(payload).ignore();
             }
