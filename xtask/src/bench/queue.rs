@@ -82,6 +82,8 @@ pub(super) async fn run(options: &Options, programs: &Programs) -> Result<Vec<Fi
 async fn arena<'a>(services: &'a mut Services, program: &Path, case: &str) -> Result<Arena<'a>, String> {
     let arena = Arena::open(services, program, case, (Scale::Long, 1)).await?;
     arena.ledger.rest();
+    let counted = sqlx::query("create extension if not exists pg_stat_statements").execute(&arena.ledger.pool).await;
+    counted.map_err(|error| format!("count statements: {error}"))?;
     Ok(arena)
 }
 
@@ -93,10 +95,7 @@ async fn count_statements(services: &mut Services) -> Result<(), String> {
     admin.execute("alter system set shared_preload_libraries = 'pg_stat_statements'").await.map_err(failed)?;
     admin.close().await.map_err(failed)?;
     tokio::task::block_in_place(|| postgres.stop(Stop::Fast).and_then(|()| postgres.start()))
-        .map_err(|error| error.to_string())?;
-    let mut admin = PgConnection::connect(&postgres.url()).await.map_err(failed)?;
-    admin.execute("create extension if not exists pg_stat_statements").await.map_err(failed)?;
-    admin.close().await.map_err(failed)
+        .map_err(|error| error.to_string())
 }
 
 /// What a replica costs that has nothing to do.
