@@ -103,8 +103,11 @@ pub(crate) struct NewJob {
     attempt: u32,
     max_attempts: u32,
     available_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
     finished_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     created_at: Stamp,
 }

@@ -32,11 +32,16 @@ pub(crate) struct Settlement {
     pub(crate) state: &'static str,
     pub(crate) next_attempt: u32,
     /// None: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) available_at: Option<Stamp>,
     pub(crate) seen_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) finished_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
     pub(crate) execution_id: Uuid,
 }

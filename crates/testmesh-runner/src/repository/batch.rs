@@ -1,7 +1,8 @@
 //! What one transaction of the writer stores: rows of a JSON list, one statement per table.
 //!
 //! PostgreSQL refuses a whole list when there is a `\u0000` anywhere in it, and keeps none in a text. So JSON inside a row
-//! travels as a text, where it is escaped twice, and a plain text has its NULs replaced.
+//! travels as a text, where it is escaped twice, and a plain text has its NULs replaced. What is null is left out: it reads
+//! the same, and reading a list is a third of what storing it costs.
 
 use std::borrow::Cow;
 
@@ -55,28 +56,38 @@ pub(crate) struct KeyRow {
 #[derive(Serialize)]
 pub(crate) struct InsertRow {
     pub(crate) id: ExecutionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
     flow_id: Option<Uuid>,
     #[serde(serialize_with = "plain")]
     flow_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     flow_version: Option<u32>,
     definition_hash: String,
     pub(crate) status: ExecutionStatus,
     trigger: Trigger,
+    #[serde(skip_serializing_if = "Option::is_none")]
     schedule_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<Uuid>,
-    #[serde(serialize_with = "optional_plain")]
+    #[serde(serialize_with = "optional_plain", skip_serializing_if = "Option::is_none")]
     environment: Option<String>,
     #[serde(serialize_with = "as_text")]
     variables: IndexMap<String, serde_json::Value>,
     queued_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<Stamp>,
     total_steps: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<String>,
     #[serde(flatten)]
     fence: Fence,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deadline_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     batch_id: Option<BatchId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch_row: Option<u32>,
     #[serde(skip)]
     pub(super) definition: String,
@@ -141,18 +152,23 @@ pub(crate) struct FinishRow {
     #[serde(flatten)]
     fence: Fence,
     status: ExecutionStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     finished_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<u64>,
     total_steps: u32,
     passed_steps: u32,
     failed_steps: u32,
     skipped_steps: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<ErrorCode>,
-    #[serde(serialize_with = "optional_plain")]
+    #[serde(serialize_with = "optional_plain", skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
-    #[serde(serialize_with = "optional_plain")]
+    #[serde(serialize_with = "optional_plain", skip_serializing_if = "Option::is_none")]
     runner: Option<String>,
 }
 
