@@ -159,14 +159,15 @@ impl Local {
             });
         });
         let waiting = Waiting { id: run.id, lock, start };
-        let given_back = if let Some(place) = place {
-            place.take(waiting)
-        } else {
-            self.slots.enqueue(waiting);
-            None
+        let (queued, _given_back) = match place {
+            Some(place) => {
+                let given_back = place.take(waiting);
+                (given_back.is_none(), given_back)
+            }
+            None => (self.slots.enqueue(waiting), None),
         };
-        if given_back.is_some() {
-            // The process began to stop after the run was admitted. Whoever stops it waits for the place to go.
+        if !queued {
+            // The process began to stop after the run was admitted or taken over. Whoever stops it waits for the place.
             return self.release(vec![run.id]).await;
         }
         // A cancellation that came before the run was in the queue did not find it there.

@@ -86,10 +86,19 @@ impl Slots {
         Admission::Later(Place { slots: Arc::clone(self) })
     }
 
-    /// Puts a run at the end of the queue, whatever its length: it was accepted by a process before this one.
-    pub(crate) fn enqueue(self: &Arc<Self>, waiting: Waiting) {
-        self.state.lock().waiting.push_back(waiting);
+    /// Puts a run at the end of the queue, whatever its length: it was accepted by a process before this one. `false`: no
+    /// run starts any more, and it is to be handed to others.
+    #[must_use = "a run that is not queued never starts here"]
+    pub(crate) fn enqueue(self: &Arc<Self>, waiting: Waiting) -> bool {
+        {
+            let mut state = self.state.lock();
+            if state.closed {
+                return false;
+            }
+            state.waiting.push_back(waiting);
+        }
         self.dispatch();
+        true
     }
 
     /// Takes a run out of the queue. `false`: it is not in it.

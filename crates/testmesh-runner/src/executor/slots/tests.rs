@@ -115,3 +115,15 @@ async fn place_promised_before_the_close_is_given_back_and_waited_for() {
     slots.idle().await;
     assert!(running(&log).is_empty());
 }
+
+#[test]
+fn what_is_queued_after_the_close_is_not_kept() {
+    let (slots, log) = (Slots::new(1, 10), Log::default());
+    assert!(slots.close().is_empty());
+    // Held here, it would hold whatever it starts with, and that holds these slots: nothing would ever be freed.
+    let held = Arc::new(());
+    let start_with = Arc::clone(&held);
+    let start = Box::new(move |_| drop(start_with));
+    assert!(!slots.enqueue(Waiting { start, ..waiting("a", None, &log) }));
+    assert_eq!(Arc::strong_count(&held), 1);
+}
