@@ -2,7 +2,9 @@
 -- out that no runner told of. Those that another process holds are its own to send. By an array, because a join would be
 -- planned for a tenth of the table.
 update scheduler.jobs
-set state = case state when 'queued' then 'dispatched' else state end, dispatched_at = $1, available_at = $2
+set state = case state when 'queued' then 'dispatched' else state end,
+    dispatched_at = case state when 'queued' then $1 else dispatched_at end,
+    available_at = $2
 where id = any (array(
     select id
     from scheduler.jobs
@@ -15,4 +17,4 @@ where id = any (array(
     )))
     for update skip locked
 ))
-returning id, attempt, schedule_id, manual, nominal_at, flow_id, payload
+returning id, attempt, schedule_id, manual, nominal_at, flow_id, payload, dispatched_at

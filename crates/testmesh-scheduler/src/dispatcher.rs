@@ -1,13 +1,16 @@
 //! The loop that sends jobs to the runners: those that are due, and those that are out without a sign of life.
 //!
 //! One mechanism serves first dispatch, retries, delays, lost messages and an emptied stream: a job is marked first and
-//! sent after the commit, and is due again unless a runner tells of it.
+//! sent after the commit, and is due again unless a runner tells of it. What is due again is sent again only when the
+//! stream does not have it any more: runners that are busy read later, and more of the same would keep them busier.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 use testmesh_shared::db::{Db, JsonText, Stamp, Unsigned};
 use testmesh_shared::ids::{FlowId, JobId, ScheduleId};
 use testmesh_shared::messages::RunFlow;
@@ -30,11 +33,16 @@ const WINDOW: i64 = 5_000;
 const ROOM: u64 = 500;
 /// It looks after this time at the latest: other processes are told of jobs too.
 const CLOSED: Duration = Duration::from_millis(50);
+/// How many messages of a stream it looks at, to see which jobs need not be sent again. What is lost is sent again when
+/// a stream has fewer, so that nothing makes it grow beyond that.
+const LOOK: usize = 20_000;
+/// How long what it saw there counts.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(1);
 /// How often it looks although nothing is due: another process may have made a job, and died.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it leaves what another process is about to send, or waits for the window to open; doubled up to 32 times.
 const HELD: Duration = Duration::from_millis(10);
-/// How long the stream may take for a batch.
+/// How long the stream may take for a batch, or for a look at it.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a batch that could not be sent is due again.
 const UNSENT: TimeDelta = TimeDelta::seconds(1);
@@ -48,6 +56,7 @@ pub(crate) struct Dispatcher {
     /// Turns in a row that could not take what was due.
     pub(crate) n_held: u32,
     pub(crate) window: Window,
+    pub(crate) seen: Option<Seen>,
 }
 
 /// Whether more jobs may go out.
@@ -72,6 +81,39 @@ impl Window {
     }
 }
 
+/// What the stream had when it was looked at.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    at: DateTime<Utc>,
+    attempts: HashSet<Attempt>,
+    /// It had more than was looked at.
+    more: bool,
+}
+
+/// Of a [`RunFlow`], what says which attempt it is about.
+#[derive(Debug, Deserialize, PartialEq, Eq, Hash)]
+struct Attempt {
+    job_id: JobId,
+    attempt: u32,
+}
+
+impl Seen {
+    /// Garbage among the messages is the runners' to report.
+    fn new(messages: &[String], at: DateTime<Utc>) -> Self {
+        let attempts = messages.iter().filter_map(|message| serde_json::from_str(message).ok()).collect();
+        Self { at, attempts, more: messages.len() >= LOOK }
+    }
+
+    fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        (TimeDelta::zero()..LOOK_AGAIN).contains(&(now - self.at))
+    }
+
+    /// Whether a job need not be sent again.
+    fn has(&self, run: &RunFlow) -> bool {
+        self.more || self.attempts.contains(&Attempt { job_id: run.job_id, attempt: run.attempt })
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct DueRow {
     id: Uuid,
@@ -81,6 +123,16 @@ struct DueRow {
     nominal_at: Stamp,
     flow_id: Uuid,
     payload: JsonText<Payload>,
+    dispatched_at: Option<Stamp>,
+}
+
+/// Jobs that were taken, and are due again at `until` unless a runner tells of them.
+struct Taken {
+    /// Whose attempt was never sent.
+    fresh: Vec<RunFlow>,
+    /// Whose attempt was sent, without a sign of life since.
+    overdue: Vec<RunFlow>,
+    until: DateTime<Utc>,
 }
 
 impl From<DueRow> for RunFlow {
@@ -139,14 +191,16 @@ impl Dispatcher {
             self.window.closed = Some((Instant::now(), n_told));
             return Ok(CLOSED);
         }
-        let due = self.take(now).await?;
-        self.window.short = i64::try_from(due.len()).is_ok_and(|count| count < BATCH);
-        if due.is_empty() {
+        let Taken { mut fresh, overdue, until } = self.take(now).await?;
+        let n_taken = fresh.len() + overdue.len();
+        self.window.short = i64::try_from(n_taken).is_ok_and(|count| count < BATCH);
+        if n_taken == 0 {
             self.n_held = self.n_held.saturating_add(1);
             return Ok(HELD * (1 << self.n_held.min(5)));
         }
         self.n_held = 0;
-        self.send(due, now).await?;
+        fresh.extend(self.lost(overdue, now).await);
+        self.send(fresh, now, until).await?;
         Ok(Duration::ZERO)
     }
 
@@ -168,29 +222,58 @@ impl Dispatcher {
         })
     }
 
-    async fn take(&self, now: DateTime<Utc>) -> Result<Vec<RunFlow>, sqlx::Error> {
-        on_db!(&self.db, engine => {
+    async fn take(&self, now: DateTime<Utc>) -> Result<Taken, sqlx::Error> {
+        let until = now + SIGN_OF_LIFE;
+        let rows: Vec<DueRow> = on_db!(&self.db, engine => {
             let mut tx = engine.begin().await?;
-            let rows: Vec<DueRow> = sqlx::query_as(sql!(&self.db, "../sql/take_due_jobs"))
+            let rows = sqlx::query_as(sql!(&self.db, "../sql/take_due_jobs"))
                 .bind(Stamp(now))
-                .bind(Stamp(now + SIGN_OF_LIFE))
+                .bind(Stamp(until))
                 .bind(BATCH)
                 .bind(WINDOW)
                 .fetch_all(&mut *tx)
                 .await?;
             tx.commit().await?;
-            Ok(rows.into_iter().map(RunFlow::from).collect())
-        })
+            rows
+        });
+        let (fresh, overdue): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.dispatched_at.is_some_and(|Stamp(at)| at == now));
+        let messages = |rows: Vec<DueRow>| rows.into_iter().map(RunFlow::from).collect();
+        Ok(Taken { fresh: messages(fresh), overdue: messages(overdue), until })
+    }
+
+    /// Those of `overdue` that the stream does not have any more: all, when it does not say.
+    async fn lost(&mut self, mut overdue: Vec<RunFlow>, now: DateTime<Utc>) -> Vec<RunFlow> {
+        if overdue.is_empty() {
+            return overdue;
+        }
+        if !self.seen.as_ref().is_some_and(|seen| seen.is_fresh(now)) {
+            let look = tokio::time::timeout(PUBLISH_TIMEOUT, self.stream.under_way(Topic::RunFlow, LOOK)).await;
+            self.seen = match look.unwrap_or_else(|_| Err(late("look at what is under way"))) {
+                Ok(messages) => Some(Seen::new(&messages, now)),
+                Err(error) => {
+                    tracing::warn!(%error, n_jobs = overdue.len(), "jobs may be sent again although they wait already");
+                    None
+                }
+            };
+        }
+        if let Some(seen) = &self.seen {
+            overdue.retain(|run| !seen.has(run));
+        }
+        overdue
     }
 
     /// After the commit: a crash before this line leaves jobs that are due again soon.
-    async fn send(&self, due: Vec<RunFlow>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    async fn send(&self, due: Vec<RunFlow>, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        if due.is_empty() {
+            return Ok(());
+        }
         let payloads: Vec<String> = due.iter().map(json).collect();
         let published = tokio::time::timeout(PUBLISH_TIMEOUT, self.stream.publish(Topic::RunFlow, &payloads)).await;
         let error = match published {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(_) => StreamError { operation: "publish", reason: "no answer in time".to_owned() },
+            Err(_) => late("publish"),
         };
         tracing::warn!(%error, n_jobs = due.len(), "jobs could not be sent to the runners; they will be sent again");
         let ids = json(&due.iter().map(|message| message.job_id).collect::<Vec<_>>());
@@ -199,12 +282,16 @@ impl Dispatcher {
             sqlx::query(sql!(&self.db, "../sql/give_back_jobs"))
                 .bind(ids)
                 .bind(Stamp(now + UNSENT))
-                .bind(Stamp(now))
+                .bind(Stamp(until))
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await
         })
     }
+}
+
+fn late(operation: &'static str) -> StreamError {
+    StreamError { operation, reason: "no answer in time".to_owned() }
 }
 
 #[cfg(test)]

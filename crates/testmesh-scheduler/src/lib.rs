@@ -242,7 +242,7 @@ pub struct Job {
     /// When it may start, or start again.
     #[serde(serialize_with = "testmesh_shared::timestamp::millis")]
     pub available_at: DateTime<Utc>,
-    /// When it was last sent to the runners.
+    /// When its attempt was sent to the runners, for the first time.
     #[serde(serialize_with = "testmesh_shared::timestamp::optional_millis")]
     pub dispatched_at: Option<DateTime<Utc>>,
     /// When a runner last said that it has it.

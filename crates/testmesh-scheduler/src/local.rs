@@ -76,6 +76,7 @@ pub fn start(parts: SchedulerParts, config: SchedulerConfig) -> SchedulerHandle 
         stream: Arc::clone(&stream),
         n_held: 0,
         window: Window::default(),
+        seen: None,
     };
     tasks.spawn(dispatcher.run(cancelled()));
     let reports = Reports { db: db.clone(), time: time.clone(), wakers: wakers.clone(), stream };

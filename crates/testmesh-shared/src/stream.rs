@@ -19,6 +19,8 @@ pub use redis::{RedisStream, RedisTarget};
 
 /// How long a consumer may keep an entry without acknowledging it.
 pub const RECLAIM_AFTER: Duration = Duration::from_secs(30);
+/// How long [`Stream::under_way`] trusts a consumer to be at work on an entry that it does not acknowledge.
+pub const TRUST: Duration = Duration::from_secs(2);
 
 /// Where messages go. Each topic has one group of consumers: those that share its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +61,10 @@ pub trait Stream: Send + Sync + fmt::Debug {
     async fn read(&self, topic: Topic, max: usize, wait: Duration) -> Result<Vec<Entry>, StreamError>;
     /// Says that the work of these entries is stored: they are deleted.
     async fn acknowledge(&self, topic: Topic, ids: &[String]) -> Result<(), StreamError>;
+    /// The messages that nobody has read yet, and those that were read less than [`TRUST`] ago and are not
+    /// acknowledged; of each kind up to `max`. Whatever else was published is done, lost, or with a consumer that may be
+    /// gone.
+    async fn under_way(&self, topic: Topic, max: usize) -> Result<Vec<String>, StreamError>;
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), StreamError>;
     /// What somebody who looks after it should know although it works: that it makes do without its server.

@@ -234,6 +234,10 @@ impl Stream for Mute {
         self.inner.acknowledge(topic, ids).await
     }
 
+    async fn under_way(&self, topic: Topic, max: usize) -> Result<Vec<String>, StreamError> {
+        self.inner.under_way(topic, max).await
+    }
+
     async fn ping(&self) -> Result<(), StreamError> {
         self.inner.ping().await
     }

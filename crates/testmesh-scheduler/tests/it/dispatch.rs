@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use testmesh_scheduler::{JobStatus, SchedulerConfig, SchedulerHandle, SchedulerParts};
-use testmesh_shared::clock::FakeClock;
+use testmesh_shared::clock::{Clock, FakeClock};
 use testmesh_shared::db::Db;
+use testmesh_shared::ids::JobId;
 use testmesh_shared::messages::Outcome;
 use testmesh_shared::stream::{Entry, Stream, StreamError, Topic};
 
@@ -14,6 +15,8 @@ use crate::world::{World, contract, new_schedule, new_trigger, running, spec, un
 
 contract! {
     a_job_without_a_sign_of_life_is_sent_again,
+    what_waits_in_the_stream_is_not_sent_again,
+    what_the_stream_lost_is_sent_again_though_others_wait,
     a_sign_of_life_puts_that_off,
     what_a_dead_process_left_is_sent_by_another,
     what_the_stream_refuses_is_sent_later,
@@ -29,6 +32,65 @@ async fn a_job_without_a_sign_of_life_is_sent_again(mut world: World) {
         // Only once the job is stored as sent is the clock moved.
         world.settled(id, JobStatus::Dispatched).await;
         world.advance(10);
+    }
+}
+
+/// Jobs in the stream of a runner that has no slot for them.
+async fn waiting_jobs(world: &World, count: usize) -> Vec<JobId> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        let schedule = world.create(spec(&format!("schedule {number}"))).await.id;
+        ids.push(world.trigger(schedule).await.id);
+    }
+    until("all are in the stream", async || has_all(world, &ids).await).await;
+    ids
+}
+
+async fn has_all(world: &World, ids: &[JobId]) -> Option<()> {
+    let waiting = world.waiting().await;
+    ids.iter().all(|id| waiting.contains(id)).then_some(())
+}
+
+/// Lets these be due again, and waits until whatever is sent for that is in the stream.
+async fn overdue(world: &World, ids: &[JobId]) {
+    world.advance(10);
+    for id in ids {
+        until("it was taken", async || Some(world.job(*id).await).filter(|job| job.available_at > world.clock.now()))
+            .await;
+    }
+    // This one is not sent before the turn is over that took them.
+    let schedule = world.create(spec("next turn")).await.id;
+    let next = world.trigger(schedule).await.id;
+    until("the next turn came", async || has_all(world, &[next]).await).await;
+    world.scheduler.delete(schedule, None).await.unwrap();
+}
+
+fn count(waiting: &[JobId], id: JobId) -> usize {
+    waiting.iter().filter(|other| **other == id).count()
+}
+
+async fn what_waits_in_the_stream_is_not_sent_again(world: World) {
+    let ids = waiting_jobs(&world, 20).await;
+    for period in 1..=4 {
+        overdue(&world, &ids).await;
+        let waiting = world.waiting().await;
+        assert!(ids.iter().all(|id| count(&waiting, *id) == 1), "after {period} periods {} wait", waiting.len());
+    }
+}
+
+async fn what_the_stream_lost_is_sent_again_though_others_wait(mut world: World) {
+    let ids = waiting_jobs(&world, 20).await;
+    let lost = world.stream.read(Topic::RunFlow, 7, Duration::ZERO).await.unwrap();
+    let entries: Vec<_> = lost.iter().map(|entry| entry.id.clone()).collect();
+    world.stream.acknowledge(Topic::RunFlow, &entries).await.unwrap();
+    assert_eq!(world.waiting().await.len(), 13);
+    overdue(&world, &ids).await;
+    let waiting = world.waiting().await;
+    assert!(ids.iter().all(|id| count(&waiting, *id) == 1), "{} wait", waiting.len());
+    // A runner that has room again is given each of them.
+    let mut sent = Vec::new();
+    while sent.len() < ids.len() {
+        sent.extend(Some(world.sent().await.job_id).filter(|id| ids.contains(id)));
     }
 }
 
@@ -72,6 +134,10 @@ impl Stream for Broken {
 
     async fn acknowledge(&self, _: Topic, _: &[String]) -> Result<(), StreamError> {
         Ok(())
+    }
+
+    async fn under_way(&self, _: Topic, _: usize) -> Result<Vec<String>, StreamError> {
+        Ok(Vec::new())
     }
 
     async fn ping(&self) -> Result<(), StreamError> {

@@ -147,6 +147,12 @@ impl World {
         }
     }
 
+    /// The jobs of the messages that wait for a runner, once for each message.
+    pub(crate) async fn waiting(&self) -> Vec<JobId> {
+        let messages = self.stream.under_way(Topic::RunFlow, usize::MAX).await.unwrap();
+        messages.iter().map(|message| serde_json::from_str::<RunFlow>(message).unwrap().job_id).collect()
+    }
+
     /// The next message for a runner about an attempt that it has not heard of.
     pub(crate) async fn sent(&mut self) -> RunFlow {
         loop {

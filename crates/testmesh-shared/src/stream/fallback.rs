@@ -148,6 +148,19 @@ impl<S: Stream + Clone + 'static> Stream for FallbackStream<S> {
         result.inspect_err(|error| self.failed(error, began))
     }
 
+    /// What is in a Redis that is away is of no use to anybody until it is back.
+    async fn under_way(&self, topic: Topic, max: usize) -> Result<Vec<String>, StreamError> {
+        let mut found = self.memory.under_way(topic, max).await?;
+        if self.away.borrow().is_none() {
+            let began = Instant::now();
+            match self.stream.under_way(topic, max).await {
+                Ok(payloads) => found.extend(payloads),
+                Err(error) => self.failed(&error, began),
+            }
+        }
+        Ok(found)
+    }
+
     /// Works without its server.
     async fn ping(&self) -> Result<(), StreamError> {
         if self.away.borrow().is_some() {

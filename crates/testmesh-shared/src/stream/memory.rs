@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Entry, RECLAIM_AFTER, Stream, StreamError, Topic};
+use super::{Entry, RECLAIM_AFTER, Stream, StreamError, TRUST, Topic};
 
 /// Entries that a topic holds at most, read or not, unless the caller says otherwise: some 8 MiB of messages.
 const CAPACITY: usize = 16_384;
@@ -210,6 +210,14 @@ impl Stream for MemoryStream {
     async fn acknowledge(&self, topic: Topic, ids: &[String]) -> Result<(), StreamError> {
         self.queue(topic).forget(ids);
         Ok(())
+    }
+
+    async fn under_way(&self, topic: Topic, max: usize) -> Result<Vec<String>, StreamError> {
+        let trusted_since = Instant::now().checked_sub(TRUST);
+        let entries = self.queue(topic).entries.lock();
+        let waiting = entries.waiting.iter().map(|(_, payload)| payload).take(max);
+        let taken = entries.taken.values().filter(|taken| trusted_since.is_none_or(|since| taken.at > since));
+        Ok(waiting.chain(taken.map(|taken| &taken.payload).take(max)).cloned().collect())
     }
 
     async fn ping(&self) -> Result<(), StreamError> {

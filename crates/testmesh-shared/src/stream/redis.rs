@@ -5,6 +5,7 @@
 //! not answer is noticed within two seconds, whatever a caller is ready to wait.
 
 mod link;
+mod outlook;
 mod reader;
 mod reply;
 
@@ -201,6 +202,17 @@ impl Stream for RedisStream {
             self.send("acknowledge", &reader::removal(names, chunk)).await?;
         }
         Ok(())
+    }
+
+    async fn under_way(&self, topic: Topic, max: usize) -> Result<Vec<String>, StreamError> {
+        const OPERATION: &str = "look at what is under way";
+        let link = &self.inner.link;
+        let shared = link.shared().await.map_err(|reason| StreamError { operation: OPERATION, reason })?;
+        let found = outlook::under_way(&mut shared.clone(), self.names(topic), max).await;
+        found.map_err(|error| {
+            link.discard(&shared);
+            link.error(OPERATION, &error)
+        })
     }
 
     async fn ping(&self) -> Result<(), StreamError> {

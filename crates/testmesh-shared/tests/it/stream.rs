@@ -98,6 +98,7 @@ contract!(
     a_dropped_read_loses_nothing,
     entries_from_before_the_first_read_arrive,
     acknowledging_what_is_not_there_changes_nothing,
+    what_is_under_way_is_what_waits_and_what_was_just_read,
 );
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
@@ -249,6 +250,21 @@ async fn acknowledging_what_is_not_there_changes_nothing(kit: impl Kit) {
     stream.publish(Topic::RunFlow, &[]).await.unwrap();
     stream.publish(Topic::RunFlow, &numbers(0..1)).await.unwrap();
     assert_eq!(stream.read(Topic::RunFlow, 10, SOON).await.unwrap().len(), 1);
+}
+
+async fn what_is_under_way_is_what_waits_and_what_was_just_read(kit: impl Kit) {
+    let (stream, outside) = (kit.consumer("a"), kit.consumer("b"));
+    let under_way = async |max| sorted(outside.under_way(Topic::RunFlow, max).await.unwrap());
+    assert!(under_way(10).await.is_empty());
+    stream.publish(Topic::RunFlow, &numbers(0..4)).await.unwrap();
+    assert_eq!(under_way(10).await, numbers(0..4), "before anybody read");
+    assert_eq!(under_way(3).await, numbers(0..3));
+    let found = stream.read(Topic::RunFlow, 2, SOON).await.unwrap();
+    assert_eq!(under_way(10).await, numbers(0..4), "two are with a consumer");
+    stream.acknowledge(Topic::RunFlow, &ids(&found[..1])).await.unwrap();
+    assert_eq!(under_way(10).await, numbers(1..4));
+    kit.age().await;
+    assert_eq!(under_way(10).await, numbers(2..4), "its consumer may be gone");
 }
 
 #[tokio::test(start_paused = true)]

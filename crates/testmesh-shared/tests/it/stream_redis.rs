@@ -81,6 +81,27 @@ async fn foreign_trimming_and_deleting_loses_only_what_was_removed() {
 }
 
 #[tokio::test]
+async fn what_is_under_way_is_not_what_nobody_will_be_given() {
+    let Some(server) = RedisServer::start(&[]).await else { return };
+    let keys = Keys::on(server.url());
+    let stream = keys.stream("a");
+    let (key, numbers) = (keys.run_flow(), |range: std::ops::Range<usize>| -> Vec<String> {
+        range.map(|number| number.to_string()).collect()
+    });
+    stream.publish(Topic::RunFlow, &numbers(0..2_500)).await.unwrap();
+    assert_eq!(stream.read(Topic::RunFlow, 10, SOON).await.unwrap().len(), 10);
+    assert_eq!(stream.under_way(Topic::RunFlow, 5_000).await.unwrap().len(), 2_500);
+    // With the consumer, nobody knows that these were read.
+    keys.command(&[b"XGROUP", b"DELCONSUMER", key.as_bytes(), b"runners", b"a"]).await;
+    assert_eq!(stream.under_way(Topic::RunFlow, 5_000).await.unwrap(), numbers(10..2_500));
+    keys.command(&[b"XTRIM", key.as_bytes(), b"MAXLEN", b"2"]).await;
+    keys.command(&[b"XADD", key.as_bytes(), b"*", b"other", b"x"]).await;
+    assert_eq!(stream.under_way(Topic::RunFlow, 5_000).await.unwrap(), numbers(2_498..2_500));
+    keys.command(&[b"FLUSHALL"]).await;
+    assert!(stream.under_way(Topic::RunFlow, 5_000).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_flush_between_publishing_and_reading_costs_the_message_and_no_more() {
     let Some(server) = RedisServer::start(&[]).await else { return };
     let keys = Keys::on(server.url());

@@ -23,7 +23,7 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// every [`CLAIM_EVERY`].
 const GONE_AFTER: Duration = Duration::from_mins(10);
 /// Where `XAUTOCLAIM` begins and says that it has seen everything.
-const START: &str = "0-0";
+const START: &str = reply::NO_ENTRY;
 
 /// What is done for a topic now and then, by whichever reader comes first.
 #[derive(Debug)]

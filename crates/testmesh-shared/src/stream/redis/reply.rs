@@ -1,10 +1,15 @@
 //! What Redis answers to the commands that read entries. Read by hand: the library refuses a whole reply when one field
 //! of one entry is not text, and anybody may write to a key.
 
+use std::time::Duration;
+
 use ::redis::Value;
 
 use super::FIELD;
 use crate::stream::Entry;
+
+/// Before every entry's id.
+pub(super) const NO_ENTRY: &str = "0-0";
 
 /// Entries of a reply, those that are messages apart from those that are not.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,15 +45,43 @@ pub(super) fn claimed(reply: &Value) -> (String, Found) {
 /// idle: `[[name, …, pending, …, idle, …], …]`.
 pub(super) fn without_pending(reply: &Value) -> Vec<(String, u64)> {
     let consumer = |value: &Value| {
-        let fields = items(value);
-        let field = |name: &str| {
-            let mut pairs = fields.chunks_exact(2);
-            pairs.find(|pair| text(&pair[0]).as_deref() == Some(name)).map(|pair| &pair[1])
-        };
+        let field = |name: &str| field(items(value), name);
         let (Some(Value::Int(0)), Some(Value::Int(idle))) = (field("pending"), field("idle")) else { return None };
         Some((text(field("name")?)?, u64::try_from(*idle).unwrap_or(0)))
     };
     items(reply).iter().filter_map(consumer).collect()
+}
+
+/// The messages in the reply to `XRANGE`: `[entry, …]`.
+pub(super) fn range(reply: &Value) -> impl Iterator<Item = String> {
+    entries(reply).entries.into_iter().map(|entry| entry.payload)
+}
+
+/// The id of the last entry in the reply to `XRANGE`, whatever is in it.
+pub(super) fn last_id(reply: &Value) -> Option<String> {
+    text(items(items(reply).last()?).first()?)
+}
+
+/// How far a group has read, in the reply to `XINFO GROUPS`: `[[name, …, last-delivered-id, …], …]`.
+pub(super) fn last_delivered(reply: &Value, group: &str) -> Option<String> {
+    let named = |value: &&Value| field(items(value), "name").and_then(text).as_deref() == Some(group);
+    text(field(items(items(reply).iter().find(named)?), "last-delivered-id")?)
+}
+
+/// The ids of entries in the reply to `XPENDING` that were given out less than `age` ago: `[[id, consumer, idle, …], …]`.
+pub(super) fn pending_within(reply: &Value, age: Duration) -> Vec<String> {
+    let id = |value: &Value| match items(value) {
+        [id, _, Value::Int(idle), ..] if i128::from(*idle) < i128::try_from(age.as_millis()).unwrap_or(i128::MAX) => {
+            text(id)
+        }
+        _ => None,
+    };
+    items(reply).iter().filter_map(id).collect()
+}
+
+/// The value that stands after `name`.
+fn field<'a>(fields: &'a [Value], name: &str) -> Option<&'a Value> {
+    fields.chunks_exact(2).find(|pair| text(&pair[0]).as_deref() == Some(name)).map(|pair| &pair[1])
 }
 
 fn entries(list: &Value) -> Found {
