@@ -194,7 +194,7 @@ impl Scope {
         let captured = self.captured.read();
         let mut map = Map { entries: captured.steps.clone(), ignore_case: false };
         for (name, value) in &captured.outputs {
-            map.entries.entry(name.clone()).or_insert_with(|| value.clone());
+            map.entries.insert_new(name, || value.clone());
         }
         Value::Map(Arc::new(map))
     }
@@ -226,7 +226,7 @@ impl Scope {
         let mut map = Map::default();
         for scope in self.layers() {
             for (id, value) in &scope.captured.read().steps {
-                map.entries.entry(id.clone()).or_insert_with(|| value.clone());
+                map.entries.insert_new(id, || value.clone());
             }
         }
         Value::Map(Arc::new(map))

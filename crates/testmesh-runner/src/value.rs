@@ -4,19 +4,20 @@
 //! parsed only along the paths a flow looks at, so a 50 MB reply with one assertion costs 50 MB and not five times that.
 
 mod compare;
+mod entries;
 mod json;
 mod raw;
 mod text;
 
 use std::cmp::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use indexmap::IndexMap;
 use rust_decimal::Decimal;
 
 pub(crate) use compare::{is_number, parse_number, shortest_decimal};
+pub use entries::Entries;
 
 /// A value.
 #[derive(Debug, Clone, Default)]
@@ -46,9 +47,6 @@ pub enum Value {
     Bytes(Bytes),
 }
 
-/// Values by name in the order of insertion. The hash is fast and seeded anew for each map.
-pub type Entries = IndexMap<ByteString, Value, foldhash::fast::RandomState>;
-
 /// A map of values in the order of insertion.
 #[derive(Debug, Clone, Default)]
 pub struct Map {
@@ -77,29 +75,21 @@ impl<K: Into<ByteString>> FromIterator<(K, Value)> for Map {
     }
 }
 
-/// The names of maps that are made again and again: they are hashed once.
+/// The names of maps that are made again and again: nobody has to see that they differ.
 pub(crate) struct Shape<const N: usize> {
     names: [&'static str; N],
-    empty: OnceLock<Entries>,
 }
 
 impl<const N: usize> Shape<N> {
     /// Maps with these names, which must differ.
     pub(crate) const fn new(names: [&'static str; N]) -> Self {
-        Self { names, empty: OnceLock::new() }
+        Self { names }
     }
 
     /// A map with these values, in the order of the names.
     pub(crate) fn map(&self, values: [Value; N]) -> Value {
-        let empty = self.empty.get_or_init(|| {
-            self.names.iter().map(|name| (ByteString::from_static(name), Value::Null)).collect::<Entries>()
-        });
-        debug_assert_eq!(empty.len(), N, "the names differ");
-        let mut entries = empty.clone();
-        for (place, value) in entries.values_mut().zip(values) {
-            *place = value;
-        }
-        Value::Map(Arc::new(Map { entries, ignore_case: false }))
+        let named = self.names.iter().map(|name| ByteString::from_static(name)).zip(values);
+        Value::Map(Arc::new(Map { entries: Entries::of_distinct(named.collect()), ignore_case: false }))
     }
 }
 

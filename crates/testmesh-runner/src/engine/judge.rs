@@ -43,8 +43,7 @@ pub(super) fn judge(step: &Step, spec: &ActionSpec, scope: &ResultScope<'_>, mas
             assertions.extend(records);
         }
     }
-    let mut outputs = Entries::default();
-    outputs.reserve(step.output.len());
+    let mut outputs = Entries::with_capacity(step.output.len());
     let mut missing = Vec::new();
     for output in &step.output {
         match capture(output, spec, scope) {

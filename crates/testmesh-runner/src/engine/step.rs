@@ -168,10 +168,10 @@ fn published(result: Value, outputs: &Entries, error: Option<&StepError>) -> Val
     };
     let map = Arc::make_mut(&mut shared);
     for (name, value) in outputs {
-        map.entries.entry(name.clone()).or_insert_with(|| value.clone());
+        map.entries.insert_new(name, || value.clone());
     }
     if let Some(error) = error {
-        map.entries.entry(ByteString::from_static("error")).or_insert_with(|| error_value(error));
+        map.entries.insert_new(&ByteString::from_static("error"), || error_value(error));
     }
     Value::Map(shared)
 }

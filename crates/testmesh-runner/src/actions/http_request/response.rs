@@ -14,7 +14,7 @@ use super::plan::{Plan, ReadAs, SHOWN_LATER};
 use super::{Answer, Failure};
 use crate::action::{ActionResult, Shown};
 use crate::record::ErrorKind;
-use crate::value::{Map, Shape, Value};
+use crate::value::{Entries, Map, Shape, Value};
 
 static RESULT: Shape<12> = Shape::new([
     "status",
@@ -115,13 +115,12 @@ fn to_int(size: usize) -> i64 {
 
 /// The first value of each header, under its name in small letters; look-ups ignore case.
 fn headers(headers: &HeaderMap) -> Value {
-    let mut map = Map { ignore_case: true, ..Map::default() };
-    map.entries.reserve(headers.keys_len());
+    let mut entries = Vec::with_capacity(headers.keys_len());
     for name in headers.keys() {
         let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).as_ref().into());
-        map.entries.insert(name.as_str().into(), Value::Text(value.unwrap_or_default()));
+        entries.push((name.as_str().into(), Value::Text(value.unwrap_or_default())));
     }
-    Value::Map(map.into())
+    Value::Map(Map { entries: Entries::of_distinct(entries), ignore_case: true }.into())
 }
 
 /// Milliseconds with microseconds behind the point; 0 for what a connection that was there already did not take.

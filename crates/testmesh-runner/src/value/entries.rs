@@ -1,0 +1,184 @@
+//! Values by name in the order of insertion: what every map of a flow holds.
+//!
+//! Most maps have a handful of names (a result, a small document, a step's outputs). Those are searched one by one: no
+//! hash, no table to allocate, and a copy is a copy of the list. A larger map gets a table of places.
+//!
+//! Invariant: the names differ, and `places`, when it is there, holds the place of each of them.
+
+use std::collections::HashMap;
+
+use bytestring::ByteString;
+use foldhash::fast::RandomState;
+
+use super::Value;
+
+/// Up to this many names are searched one by one: measured, a table begins to pay between 16 and 32.
+const FEW: usize = 16;
+
+/// Values by name in the order of insertion.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    list: Vec<(ByteString, Value)>,
+    /// The place of each name in the list, once there are more than a few. Seeded anew for each process.
+    places: Option<HashMap<ByteString, usize, RandomState>>,
+}
+
+impl Entries {
+    /// With room for `capacity` entries.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { list: Vec::with_capacity(capacity), places: None }
+    }
+
+    /// Entries whose names are known to differ.
+    pub(crate) fn of_distinct(list: Vec<(ByteString, Value)>) -> Self {
+        let mut entries = Self { list, places: None };
+        entries.index();
+        entries
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The value of `name`.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.place(name).map(|place| &self.list[place].1)
+    }
+
+    /// Sets the value of `name`, which keeps its place when it has one. Gives the value it had.
+    pub fn insert(&mut self, name: ByteString, value: Value) -> Option<Value> {
+        if let Some(place) = self.place(&name) {
+            return Some(std::mem::replace(&mut self.list[place].1, value));
+        }
+        self.push(name, value);
+        None
+    }
+
+    /// Adds what `value` makes under `name`, unless there is such a name already.
+    pub(crate) fn insert_new(&mut self, name: &ByteString, value: impl FnOnce() -> Value) {
+        if self.place(name).is_none() {
+            self.push(name.clone(), value());
+        }
+    }
+
+    /// Names with their values.
+    pub fn iter(&self) -> Iter<'_> {
+        self.list.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The names.
+    pub fn keys(&self) -> impl Iterator<Item = &ByteString> {
+        self.list.iter().map(|(name, _)| name)
+    }
+
+    /// The values.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.list.iter().map(|(_, value)| value)
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        match &self.places {
+            None => self.list.iter().position(|(known, _)| known == name),
+            Some(places) => places.get(name).copied(),
+        }
+    }
+
+    fn push(&mut self, name: ByteString, value: Value) {
+        if let Some(places) = &mut self.places {
+            places.insert(name.clone(), self.list.len());
+        }
+        self.list.push((name, value));
+        self.index();
+    }
+
+    /// Makes the table when it begins to pay.
+    fn index(&mut self) {
+        if self.list.len() > FEW && self.places.is_none() {
+            let places = self.list.iter().enumerate().map(|(place, (name, _))| (name.clone(), place));
+            self.places = Some(places.collect());
+        }
+    }
+}
+
+/// Names with their values, in the order of insertion.
+type Iter<'e> =
+    std::iter::Map<std::slice::Iter<'e, (ByteString, Value)>, fn(&(ByteString, Value)) -> (&ByteString, &Value)>;
+
+impl<'e> IntoIterator for &'e Entries {
+    type Item = (&'e ByteString, &'e Value);
+    type IntoIter = Iter<'e>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Entries {
+    type Item = (ByteString, Value);
+    type IntoIter = std::vec::IntoIter<(ByteString, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl Extend<(ByteString, Value)> for Entries {
+    fn extend<T: IntoIterator<Item = (ByteString, Value)>>(&mut self, more: T) {
+        let more = more.into_iter();
+        self.list.reserve(more.size_hint().0);
+        for (name, value) in more {
+            self.insert(name, value);
+        }
+    }
+}
+
+impl FromIterator<(ByteString, Value)> for Entries {
+    fn from_iter<T: IntoIterator<Item = (ByteString, Value)>>(entries: T) -> Self {
+        let mut all = Self::default();
+        all.extend(entries);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: usize) -> ByteString {
+        format!("name {number}").into()
+    }
+
+    #[test]
+    fn few_and_many_names_are_found_in_the_order_of_insertion() {
+        for count in [0, 1, FEW, FEW + 1, 100] {
+            let entries: Entries = (0..count).map(|number| (name(number), Value::from(number))).collect();
+            assert_eq!(entries.len(), count);
+            assert!(entries.get("other").is_none());
+            for (number, (found, value)) in entries.iter().enumerate() {
+                assert_eq!((found, value.as_i64()), (&name(number), i64::try_from(number).ok()), "{count}");
+                assert_eq!(entries.get(found), Some(value), "{count}");
+            }
+            let copied = Entries::of_distinct(entries.clone().into_iter().collect());
+            assert!(copied.keys().all(|name| copied.get(name) == entries.get(name)), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_there_keeps_its_place() {
+        for count in [3, 40] {
+            let mut entries: Entries = (0..count).map(|number| (name(number), Value::Null)).collect();
+            assert_eq!(entries.insert(name(1), Value::Bool(true)), Some(Value::Null));
+            entries.insert_new(&name(1), || Value::Bool(false));
+            entries.insert_new(&name(count), || Value::Bool(false));
+            assert_eq!(entries.len(), count + 1);
+            assert_eq!(entries.iter().nth(1), Some((&name(1), &Value::Bool(true))));
+            assert_eq!(entries.iter().last(), Some((&name(count), &Value::Bool(false))));
+        }
+    }
+}
