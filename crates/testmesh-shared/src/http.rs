@@ -24,8 +24,8 @@ use http_body_util::Full;
 use url::Url;
 
 use self::body::Body;
-use self::connect::Target;
 pub use self::connect::TaskExecutor;
+use self::connect::{Route, Target};
 pub use self::error::{HttpError, HttpErrorKind};
 use self::pool::{Lease, Pool, Sender};
 pub use self::tls::{Identity, TlsOptions};
@@ -153,23 +153,23 @@ impl HttpClient {
     /// See [`HttpError`].
     pub async fn send(&self, request: Request<Bytes>, options: &ConnectionOptions) -> Result<Response, HttpError> {
         let started = Instant::now();
-        let target = Target::of(request.uri(), self.proxy_for(request.uri(), options))?;
-        let mut outgoing = Outgoing::new(request)?;
+        let route = self.route(request.uri(), options)?;
+        let mut outgoing = Outgoing::new(request, &route);
         let mut timings = Timings::default();
         loop {
-            let pooled = self.shared.pool.take(&target, options).await;
+            let pooled = self.shared.pool.take(&route).await;
             let reused = pooled.is_some();
             let (mut sender, peer) = match pooled {
                 Some(pooled) => pooled,
                 // On the heap: rare and large, and every request would have to make room for it.
-                None => Box::pin(connect::open(&self.shared, &target, options, &mut timings)).await?,
+                None => Box::pin(connect::open(&self.shared, &route, &mut timings)).await?,
             };
-            let request = outgoing.prepare(&sender, &target);
+            let request = outgoing.prepare(&sender, &route.target);
             match sender.send(request).await {
                 Ok(answer) => {
                     timings.first_byte = started.elapsed();
                     timings.total = timings.first_byte;
-                    let lease = Lease::new(Arc::clone(&self.shared), sender, peer, target, options.clone());
+                    let lease = Lease::new(Arc::clone(&self.shared), sender, peer, route);
                     let (head, incoming) = answer.into_parts();
                     return Ok(Response {
                         status: head.status,
@@ -186,6 +186,13 @@ impl HttpClient {
                 },
             }
         }
+    }
+
+    fn route(&self, uri: &Uri, options: &ConnectionOptions) -> Result<Arc<Route>, HttpError> {
+        if let Some(known) = self.shared.pool.route(uri, options) {
+            return Ok(known);
+        }
+        Ok(Arc::new(Route::of(uri, self.proxy_for(uri, options), options)?))
     }
 
     fn proxy_for(&self, uri: &Uri, options: &ConnectionOptions) -> Option<Proxy> {
@@ -282,19 +289,11 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn new(request: Request<Bytes>) -> Result<Self, HttpError> {
+    fn new(request: Request<Bytes>, route: &Route) -> Self {
         let mut request = request.map(Full::new);
         let uri = request.uri().clone();
-        let host = if let Some(host) = request.headers_mut().remove(HOST) {
-            host
-        } else {
-            let authority = uri.authority().map_or("", |authority| authority.as_str());
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            let default_port = if uri.scheme() == Some(&Scheme::HTTPS) { ":443" } else { ":80" };
-            HeaderValue::from_str(host.strip_suffix(default_port).unwrap_or(host))
-                .map_err(|_| HttpError::Url { url: uri.to_string(), reason: "its host cannot be sent" })?
-        };
-        Ok(Self { request, uri, host })
+        let host = request.headers_mut().remove(HOST).unwrap_or_else(|| route.host.clone());
+        Self { request, uri, host }
     }
 
     fn prepare(&mut self, sender: &Sender, target: &Target) -> Request<Full<Bytes>> {

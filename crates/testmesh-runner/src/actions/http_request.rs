@@ -3,6 +3,7 @@
 //! Every request of a run goes through one pooled client and one cookie jar. Dropping the action's future closes its
 //! sockets: nothing here runs in a task of its own.
 
+mod address;
 mod auth;
 mod challenge;
 mod payload;
@@ -23,9 +24,9 @@ use http::{Method, Request, StatusCode};
 use testmesh_shared::http::{FullResponse, HttpError, HttpErrorKind, Response, request_uri, shown};
 use url::Url;
 
+pub(super) use self::address::parse_url;
 pub(super) use self::payload::file_error;
 use self::plan::Plan;
-pub(super) use self::plan::parse_url;
 pub(super) use self::session::HttpSession;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec};
 use crate::engine::ActionContext;

@@ -111,11 +111,16 @@ impl<'a> ActionContext<'a> {
     /// The W3C `traceparent` for the next request of this step.
     pub(crate) fn traceparent(&self) -> String {
         let span = rand::random::<u64>().max(1).to_be_bytes();
-        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        let mut digits = [0; 16];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(span) {
+            *pair = [digit(byte >> 4), digit(byte & 0xf)];
+        }
+        let digits = std::str::from_utf8(&digits).expect("hexadecimal digits are text");
         let mut text = String::with_capacity(55);
-        text.extend(["00-", &self.flow.run.trace_id, "-"]);
-        text.extend(span.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
-        text.push_str("-01");
+        for part in ["00-", &self.flow.run.trace_id, "-", digits, "-01"] {
+            text.push_str(part);
+        }
         text
     }
 

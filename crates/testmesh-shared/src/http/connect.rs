@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::http::Uri;
 use ::http::uri::Scheme;
+use ::http::{HeaderValue, Uri};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -48,16 +48,54 @@ impl Target {
     }
 }
 
+/// What requests to one place have in common, made once for all of them.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The URI's authority as it is written, without user and password.
+    authority: String,
+    pub(super) target: Target,
+    pub(super) options: ConnectionOptions,
+    /// What the `Host` header says.
+    pub(super) host: HeaderValue,
+}
+
+impl Route {
+    pub(super) fn of(uri: &Uri, proxy: Option<Proxy>, options: &ConnectionOptions) -> Result<Self, HttpError> {
+        let target = Target::of(uri, proxy)?;
+        let authority = authority(uri);
+        let default_port = if target.https { ":443" } else { ":80" };
+        let host = HeaderValue::from_str(authority.strip_suffix(default_port).unwrap_or(authority))
+            .map_err(|_| HttpError::Url { url: uri.to_string(), reason: "its host cannot be sent" })?;
+        Ok(Self { authority: authority.to_owned(), target, options: options.clone(), host })
+    }
+
+    /// Whether both lead to the same place by equal connections.
+    pub(super) fn is(&self, other: &Arc<Self>) -> bool {
+        std::ptr::eq(self, &raw const **other) || (self.target == other.target && self.options == other.options)
+    }
+
+    /// Whether a request for `uri` with these options goes this way. (The proxy follows from both.)
+    pub(super) fn leads_to(&self, uri: &Uri, options: &ConnectionOptions) -> bool {
+        let scheme = if self.target.https { Scheme::HTTPS } else { Scheme::HTTP };
+        uri.scheme() == Some(&scheme) && self.authority == authority(uri) && self.options == *options
+    }
+}
+
+fn authority(uri: &Uri) -> &str {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
 trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Opens a connection and notes what each phase took.
 pub(super) async fn open(
     shared: &Arc<Shared>,
-    target: &Target,
-    options: &ConnectionOptions,
+    route: &Arc<Route>,
     timings: &mut Timings,
 ) -> Result<(Sender, SocketAddr), HttpError> {
+    let Route { target, options, .. } = &**route;
     let (tcp, peer) = open_tcp(shared, target, options, timings).await?;
     let (transport, http2): (Box<dyn Transport>, bool) = if target.https {
         let started = Instant::now();
@@ -74,7 +112,7 @@ pub(super) async fn open(
     };
     let sender = handshake(&shared.tasks, transport, http2).await?;
     if let Sender::Http2(sender) = &sender {
-        shared.pool.put(Sender::Http2(sender.clone()), peer, target.clone(), options.clone());
+        shared.pool.put(Sender::Http2(sender.clone()), peer, route);
     }
     Ok((sender, peer))
 }

@@ -1,20 +1,20 @@
 //! Connections that wait for their next request.
 //!
 //! An HTTP/1 connection is here only between two requests; an HTTP/2 connection stays while requests share it. Only
-//! requests with equal targets and options meet.
+//! requests that go the same way meet.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::http::{Request, Response};
+use ::http::{Request, Response, Uri};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use parking_lot::Mutex;
 
-use super::connect::Target;
+use super::connect::Route;
 use super::{ConnectionOptions, Shared};
 
 /// Servers close idle connections after 5 to 75 seconds, as a rule; older ones are more trouble than gain.
@@ -68,8 +68,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Entry {
-    target: Target,
-    options: ConnectionOptions,
+    route: Arc<Route>,
     idle: Vec<Idle>,
 }
 
@@ -81,19 +80,26 @@ struct Idle {
 }
 
 impl Pool {
+    /// The way that earlier requests like this one went.
+    pub(super) fn route(&self, uri: &Uri, options: &ConnectionOptions) -> Option<Arc<Route>> {
+        let entries = self.entries.lock();
+        let known = entries.iter().find(|entry| entry.route.leads_to(uri, options))?;
+        Some(Arc::clone(&known.route))
+    }
+
     /// A connection that takes a request, the most recently used first.
-    pub(super) async fn take(&self, target: &Target, options: &ConnectionOptions) -> Option<(Sender, SocketAddr)> {
+    pub(super) async fn take(&self, route: &Arc<Route>) -> Option<(Sender, SocketAddr)> {
         loop {
-            let (mut sender, peer) = self.pop(target, options)?;
+            let (mut sender, peer) = self.pop(route)?;
             if sender.is_usable().await {
                 return Some((sender, peer));
             }
         }
     }
 
-    fn pop(&self, target: &Target, options: &ConnectionOptions) -> Option<(Sender, SocketAddr)> {
+    fn pop(&self, route: &Arc<Route>) -> Option<(Sender, SocketAddr)> {
         let mut entries = self.entries.lock();
-        let entry = entries.iter_mut().find(|entry| entry.target == *target && entry.options == *options)?;
+        let entry = entries.iter_mut().find(|entry| entry.route.is(route))?;
         while let Some(mut idle) = entry.idle.pop() {
             if idle.sender.is_closed() || idle.since.elapsed() > LONGEST_IDLE {
                 continue;
@@ -113,13 +119,13 @@ impl Pool {
     }
 
     /// Keeps a connection for later, or lets it end.
-    pub(super) fn put(&self, sender: Sender, peer: SocketAddr, target: Target, options: ConnectionOptions) {
+    pub(super) fn put(&self, sender: Sender, peer: SocketAddr, route: &Arc<Route>) {
         if sender.is_closed() {
             return;
         }
         let mut entries = self.entries.lock();
         let idle = Idle { sender, peer, since: Instant::now() };
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.target == target && entry.options == options) {
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.route.is(route)) {
             entry.idle.retain(|idle| !idle.sender.is_closed());
             let shared_already = entry.idle.iter().any(|idle| matches!(idle.sender, Sender::Http2(_)));
             if entry.idle.len() < MOST_IDLE && !shared_already {
@@ -127,7 +133,7 @@ impl Pool {
             }
         } else {
             entries.retain(|entry| entry.idle.iter().any(|idle| idle.since.elapsed() <= LONGEST_IDLE));
-            entries.push(Entry { target, options, idle: vec![idle] });
+            entries.push(Entry { route: Arc::clone(route), idle: vec![idle] });
         }
     }
 }
@@ -138,25 +144,18 @@ pub(super) struct Lease {
     shared: Arc<Shared>,
     sender: Sender,
     peer: SocketAddr,
-    target: Target,
-    options: ConnectionOptions,
+    route: Arc<Route>,
 }
 
 impl Lease {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        sender: Sender,
-        peer: SocketAddr,
-        target: Target,
-        options: ConnectionOptions,
-    ) -> Self {
-        Self { shared, sender, peer, target, options }
+    pub(super) fn new(shared: Arc<Shared>, sender: Sender, peer: SocketAddr, route: Arc<Route>) -> Self {
+        Self { shared, sender, peer, route }
     }
 
     pub(super) fn give_back(self) {
         // HTTP/2 connections were put there when they were made.
         if matches!(self.sender, Sender::Http1(_)) {
-            self.shared.pool.put(self.sender, self.peer, self.target, self.options);
+            self.shared.pool.put(self.sender, self.peer, &self.route);
         }
     }
 }

@@ -133,7 +133,7 @@ pub(super) struct Token {
 impl TokenRequest {
     fn read(config: &Resolved) -> Result<Self, ActionError> {
         let written = config.required_text("token_url")?;
-        let token_url = super::plan::parse_url("token_url", &written)?;
+        let token_url = super::address::parse_url("token_url", &written)?;
         let grant = match config.text("grant")?.as_deref() {
             None | Some("client_credentials") => Grant::ClientCredentials,
             Some("password") => Grant::Password {

@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use testmesh_shared::http::{ConnectionOptions, HttpVersion, Identity, ProxyChoice, TlsOptions, shown};
 use url::Url;
 
+use super::address::parse_url;
 use super::auth::{self, Auth};
 use super::payload::{Payload, file_error, pairs};
 use super::{Failure, HttpSession, header};
@@ -260,25 +261,6 @@ fn hidden(value: Option<&HeaderValue>) -> ByteString {
     }
 }
 
-/// Reads an absolute URL. The message never holds a password.
-pub(in crate::actions) fn parse_url(key: &str, text: &str) -> Result<Url, ActionError> {
-    let text = text.trim();
-    let refuse = |what: &str| {
-        let safe = match (text.find("://"), text.rfind('@')) {
-            (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}{}", &text[..scheme + 3], &text[at + 1..]),
-            _ => text.to_owned(),
-        };
-        ActionError::new(ErrorKind::Config, format!("`{key}` takes {what}, got `{safe}`"))
-    };
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            Err(refuse("a URL that starts with `http://` or `https://`"))
-        }
-        Err(error) => Err(refuse(&format!("a URL ({error})"))),
-    }
-}
-
 fn add_params(url: &mut Url, config: &Resolved) -> Result<(), ActionError> {
     match config.value("params") {
         None | Some(Value::Null) => {}
@@ -312,7 +294,14 @@ fn read_method(config: &Resolved, payload: &Payload) -> Result<Method, ActionErr
     let Some(text) = config.text("method")? else {
         return Ok(if payload.present { Method::POST } else { Method::GET });
     };
-    match Method::from_bytes(text.trim().to_ascii_uppercase().as_bytes()) {
+    let name = text.trim();
+    let capital = name.bytes().all(|letter| letter.is_ascii_uppercase());
+    let method = if capital {
+        Method::from_bytes(name.as_bytes())
+    } else {
+        Method::from_bytes(name.to_ascii_uppercase().as_bytes())
+    };
+    match method {
         Ok(method) if method != Method::CONNECT => Ok(method),
         _ => Err(ActionError::new(ErrorKind::Config, format!("`method` takes an HTTP method, got `{text}`"))),
     }
