@@ -18,8 +18,12 @@ pub(crate) mod schema;
 mod tests;
 mod time;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::template::Lookup;
 use crate::value::Value;
@@ -28,6 +32,15 @@ pub(crate) use ast::{Node, Piece};
 pub(crate) use eval::{Context, Wanted, into_part};
 pub(crate) use parser::Parser;
 pub(crate) use references::collect as collect_references;
+
+/// Bytes of an expression that is worth remembering: `status == 200` stands in step after step, a long one hardly twice.
+const LONGEST_KNOWN: usize = 48;
+/// Expressions that a thread remembers, some 100 KiB.
+const MOST_KNOWN: usize = 256;
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<Arc<str>, Expr, RandomState>> = RefCell::default();
+}
 
 /// A compiled expression. Its `Display` prints it so that parsing gives the same expression again.
 #[derive(Debug, Clone)]
@@ -93,6 +106,24 @@ impl Expr {
     pub fn parse(text: &str) -> Result<Expr, Vec<SyntaxError>> {
         let root = parser::parse(text)?;
         Ok(Expr { source: text.into(), root: Arc::new(root) })
+    }
+
+    /// Like [`Expr::parse`], and compiles a short text once for all the steps and flows that it stands in.
+    pub(crate) fn parse_known(text: &str) -> Result<Expr, Vec<SyntaxError>> {
+        if text.len() > LONGEST_KNOWN {
+            return Self::parse(text);
+        }
+        if let Some(known) = KNOWN.with_borrow(|known| known.get(text).cloned()) {
+            return Ok(known);
+        }
+        let parsed = Self::parse(text)?;
+        KNOWN.with_borrow_mut(|known| {
+            if known.len() >= MOST_KNOWN {
+                known.clear();
+            }
+            known.insert(Arc::clone(&parsed.source), parsed.clone());
+        });
+        Ok(parsed)
     }
 
     /// The text it was parsed from.

@@ -130,6 +130,12 @@ fn is_name_part(c: char) -> bool {
 }
 
 fn digits(rest: &str) -> usize {
+    // Names are ASCII, as a rule.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let length = rest.bytes().position(|byte| !plain(&byte)).unwrap_or(rest.len());
+    if rest.as_bytes().get(length).is_none_or(u8::is_ascii) {
+        return length;
+    }
     rest.find(|c: char| !is_name_part(c)).unwrap_or(rest.len())
 }
 

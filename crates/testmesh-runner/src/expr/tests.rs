@@ -601,3 +601,17 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn an_expression_that_was_met_before_is_the_same_and_mistakes_are_told_each_time() {
+    for text in ["status == 200", "a.b-1", "größe > 2", "body.n in [1, 2]", "status =", "", "1abc == 2"] {
+        let fresh = Expr::parse(text);
+        for _ in 0..2 {
+            assert_eq!(Expr::parse_known(text), fresh, "{text}");
+        }
+    }
+    for number in 0..600 {
+        let text = format!("body.id == {number}");
+        assert_eq!(Expr::parse_known(&text).unwrap().source(), text);
+    }
+}

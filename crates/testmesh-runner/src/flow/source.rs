@@ -32,7 +32,9 @@ pub(crate) struct Source<'t> {
 impl<'t> Source<'t> {
     /// Finds the lines of `text`.
     pub(crate) fn new(text: &'t str) -> Self {
-        let mut line_starts = vec![0];
+        // Most lines of a flow are longer than this.
+        let mut line_starts = Vec::with_capacity(text.len() / 16 + 1);
+        line_starts.push(0);
         line_starts.extend(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1));
         Self { text, line_starts }
     }

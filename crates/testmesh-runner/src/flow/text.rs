@@ -33,7 +33,7 @@ impl<'t> Decoder<'t, '_> {
     /// Compiles a scalar's text as an expression.
     pub(crate) fn expression(&mut self, node: &Node<'t>) -> Option<Expr> {
         let text = node.text()?;
-        match Expr::parse(text) {
+        match Expr::parse_known(text) {
             Ok(expression) => {
                 self.uses(node, expression.references());
                 Some(expression)
