@@ -40,15 +40,31 @@ pub(crate) fn measure_here(command: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Measures each of `commands` `rounds` times, in turn, so that a noisy moment hits all of them; gives the medians.
-pub(super) fn compare(commands: &[Vec<String>], rounds: usize) -> Result<Vec<Taken>, String> {
+/// What several rounds of one command took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rounds {
+    /// The medians: what to expect.
+    pub(super) median: Taken,
+    /// The shortest wall time, in seconds: what the work itself takes. What else happens on the machine only adds to it,
+    /// and so does a placement of client and server on the cores that makes them wait for each other. With few cores
+    /// there are two placements, of which one takes up to three times as long, so a median jumps between the two.
+    pub(super) least_seconds: f64,
+}
+
+/// Measures each of `commands` `rounds` times, in turn and in alternating order, so that a noisy moment hits all of
+/// them and none always runs first.
+pub(super) fn compare(commands: &[Vec<String>], rounds: usize) -> Result<Vec<Rounds>, String> {
     let mut all = vec![Vec::with_capacity(rounds); commands.len()];
-    for _ in 0..rounds {
-        for (command, taken) in commands.iter().zip(&mut all) {
-            taken.push(measure(command)?);
+    for round in 0..rounds {
+        let mut order: Vec<usize> = (0..commands.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for place in order {
+            all[place].push(measure(&commands[place])?);
         }
     }
-    Ok(all.into_iter().map(median).collect())
+    Ok(all.into_iter().map(summary).collect())
 }
 
 fn measure(command: &[String]) -> Result<Taken, String> {
@@ -65,9 +81,9 @@ fn measure(command: &[String]) -> Result<Taken, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| format!("read the measurement: {error}"))
 }
 
-fn median(mut taken: Vec<Taken>) -> Taken {
+fn summary(mut taken: Vec<Taken>) -> Rounds {
     taken.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
-    let seconds = taken[taken.len() / 2].seconds;
+    let (least_seconds, seconds) = (taken[0].seconds, taken[taken.len() / 2].seconds);
     taken.sort_by(|one, other| one.mebibytes.total_cmp(&other.mebibytes));
-    Taken { seconds, mebibytes: taken[taken.len() / 2].mebibytes }
+    Rounds { median: Taken { seconds, mebibytes: taken[taken.len() / 2].mebibytes }, least_seconds }
 }
