@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::Value;
 
-/// Up to this many names are searched one by one: measured, a table begins to pay between 16 and 32.
+/// Up to this many names are searched one by one: their lengths tell most of them apart. A result has 12.
 const FEW: usize = 16;
 
 /// Values by name in the order of insertion.
