@@ -5,6 +5,7 @@
 //! guard, a process beside this one, cleans up even when this one is killed.
 
 mod guard;
+pub(crate) mod peers;
 mod postgres;
 mod process;
 mod programs;

@@ -64,7 +64,7 @@ pub(crate) fn run(root: &Path, only: &[Part], out: &mut dyn Write) -> Result<boo
     build(&setting, &parts, out)?;
     if parts.contains(&Part::Unit) {
         writeln!(out, "\n== servers")?;
-        setting.databases = Databases::start(out)?;
+        setting.databases = Databases::start(&setting.target, out)?;
     }
     let mut results = Vec::new();
     for part in parts {

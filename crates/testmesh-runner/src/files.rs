@@ -103,6 +103,24 @@ impl Files {
             Err(source) => Err(FileError::Io { path: written(), source }),
         }
     }
+
+    /// As [`Files::resolve`], for a file that may have to be made: its folder must be there.
+    ///
+    /// # Errors
+    /// See [`Files::resolve`].
+    pub fn resolve_new(&self, path: &str) -> Result<PathBuf, FileError> {
+        match self.resolve(path) {
+            Err(FileError::Io { path: written, source }) if source.kind() == io::ErrorKind::NotFound => {
+                let missing = || FileError::Io { path: written.clone(), source: io::ErrorKind::NotFound.into() };
+                let written_path = Path::new(path);
+                let name = written_path.file_name().ok_or_else(missing)?;
+                let parent = written_path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let parent = parent.unwrap_or(Path::new(".")).to_str().ok_or_else(missing)?;
+                Ok(self.resolve(parent)?.join(name))
+            }
+            resolved => resolved,
+        }
+    }
 }
 
 /// Whether a path that leads nowhere would lie below `root`: the part of it that exists does, and the rest stays there.

@@ -124,6 +124,8 @@ pub struct Step {
     pub id: String,
     /// The action's canonical name.
     pub action: &'static str,
+    /// What the name says beyond that: the `hset` of `redis.hset`.
+    pub verb: Option<String>,
     /// For people; may hold references.
     pub name: Option<Template>,
     /// For people.
@@ -153,6 +155,14 @@ pub struct Step {
     pub disabled: bool,
     /// Its first line in the file, from 1.
     pub line: u32,
+}
+
+impl Step {
+    /// Whether an assertion of the step looks at `root`: the `error` of `error.code == 404`.
+    pub(crate) fn asserts_on(&self, root: &str) -> bool {
+        let all = self.assert.iter().chain(&self.assert_any).chain(&self.assert_none);
+        all.flat_map(|assertion| assertion.expression.references()).any(|reference| reference.root == root)
+    }
 }
 
 /// A condition that must hold.

@@ -8,7 +8,6 @@ mod connect;
 mod decode;
 mod error;
 mod pool;
-mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,10 +27,9 @@ pub use self::connect::TaskExecutor;
 use self::connect::{Route, Target};
 pub use self::error::{HttpError, HttpErrorKind};
 use self::pool::{Lease, Pool, Sender};
-pub use self::tls::{Identity, TlsOptions};
-pub(crate) use self::tls::{TlsConfigs, certificates};
 use crate::net::{Connector, Proxy};
 use crate::tasks::Tasks;
+use crate::tls::{Protocols, TlsClient, TlsOptions};
 
 /// A client with its own pool of connections. Clones share it.
 #[derive(Debug, Clone)]
@@ -43,7 +41,7 @@ pub struct HttpClient {
 struct Shared {
     connector: Connector,
     pool: Pool,
-    tls: TlsConfigs,
+    tls: TlsClient,
     /// One task for each connection.
     tasks: Tasks,
 }
@@ -75,6 +73,17 @@ pub enum HttpVersion {
     Http1,
     /// HTTP/2: offered alone over TLS, by prior knowledge without.
     Http2,
+}
+
+impl HttpVersion {
+    /// What to offer in the TLS handshake.
+    pub(crate) fn protocols(self) -> Protocols {
+        match self {
+            HttpVersion::Auto => &[b"h2", b"http/1.1"],
+            HttpVersion::Http1 => &[b"http/1.1"],
+            HttpVersion::Http2 => &[b"h2"],
+        }
+    }
 }
 
 /// Whether there is a proxy between.
@@ -140,7 +149,7 @@ pub struct FullResponse {
 impl HttpClient {
     /// A client whose connections `connector` opens.
     pub fn new(connector: Connector) -> Self {
-        let shared = Shared { connector, pool: Pool::default(), tls: TlsConfigs::default(), tasks: Tasks::new() };
+        let shared = Shared { connector, pool: Pool::default(), tls: TlsClient::default(), tasks: Tasks::new() };
         Self { shared: Arc::new(shared) }
     }
 

@@ -16,4 +16,5 @@ pub mod stream;
 pub mod tasks;
 pub mod telemetry;
 pub mod timestamp;
+pub mod tls;
 pub mod trace;

@@ -47,12 +47,16 @@ impl Programs {
             return Ok(found);
         }
         let trouble = match wanted.missing {
-            Missing::Install => install(&found.lacking(wanted), out)?,
+            Missing::Install => {
+                let packages: Vec<&str> = found.lacking(wanted).iter().map(|lacking| lacking.package).collect();
+                install(&packages, out)?
+            }
             Missing::Skip => Some("it is not installed".to_owned()),
         };
         let mut found = Self::look(wanted);
         let reason = trouble.unwrap_or_else(|| "it is not where it is looked for".to_owned());
-        let why = |lacking: &Lacking| format!("{}: {reason}; on Debian: `{}`", lacking.name, by_hand(lacking.package));
+        let why =
+            |lacking: &Lacking| format!("{}: {reason}; on Debian: `{}`", lacking.name, by_hand(&[lacking.package]));
         found.missing = found.lacking(wanted).iter().map(why).collect();
         Ok(found)
     }
@@ -118,19 +122,24 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-fn by_hand(package: &str) -> String {
-    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {package}")
+/// Where a program is.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    folders().into_iter().find(|folder| has(folder, program)).map(|folder| folder.join(program))
 }
 
-/// Installs what is lacking where that is allowed and known; says why not otherwise.
-fn install(lacking: &[Lacking], out: &mut dyn Write) -> Result<Option<String>, Failure> {
+/// The command that installs packages.
+pub(super) fn by_hand(packages: &[&str]) -> String {
+    format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {}", packages.join(" "))
+}
+
+/// Installs packages where that is allowed and known; says why not otherwise.
+pub(super) fn install(packages: &[&str], out: &mut dyn Write) -> Result<Option<String>, Failure> {
     if !Uid::effective().is_root() {
         return Ok(Some("it is not installed, and only root can install it".to_owned()));
     }
     if Command::new("apt-get").arg("--version").output().is_err() {
         return Ok(Some("it is not installed, and this system has no apt-get".to_owned()));
     }
-    let packages: Vec<&str> = lacking.iter().map(|lacking| lacking.package).collect();
     writeln!(out, "installing {}, without starting a service", packages.join(" and "))?;
     let _no = Policy::set()?;
     let apt = |arguments: &[&str]| -> Result<bool, Failure> {

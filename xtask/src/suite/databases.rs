@@ -1,8 +1,10 @@
 //! The PostgreSQL and Redis servers that tests fill: named by the environment, or started for this run.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
+use crate::services::peers::{PEERS, Peer, Running};
 use crate::services::{Missing, Postgres, Redis, Services, Wanted};
 use crate::workspace::Failure;
 
@@ -18,11 +20,12 @@ pub(super) struct Databases {
     /// What the tests leave out, and why.
     pub(super) missing: Vec<String>,
     _services: Option<Services>,
+    _peers: Option<Running>,
 }
 
 impl Databases {
     /// Takes the servers that the environment names; starts those that it does not, and installs them if it may.
-    pub(super) fn start(out: &mut dyn Write) -> Result<Self, Failure> {
+    pub(super) fn start(target: &Path, out: &mut dyn Write) -> Result<Self, Failure> {
         let (postgres, redis) = (named(POSTGRES), named(REDIS));
         let wanted =
             Wanted { postgres: postgres.is_none(), redis: redis.is_none(), faketime: false, missing: Missing::Install };
@@ -31,7 +34,13 @@ impl Databases {
             (POSTGRES, postgres, services.postgres.as_ref().map(Postgres::url)),
             (REDIS, redis, services.redis.as_ref().map(Redis::url)),
         ];
+        let wanted: Vec<&'static Peer> = PEERS.iter().filter(|peer| named(peer.variable).is_none()).collect();
+        let peers = Running::start(&wanted, Missing::Install, &target.join("test-servers"), out)?;
         let mut variables = Vec::new();
+        for (peer, url) in &peers.servers {
+            writeln!(out, "{}={url}", peer.variable)?;
+            variables.push((peer.variable, url.clone()));
+        }
         for (name, named, started) in started {
             match (named, started) {
                 // It may hold a password, so it is not repeated.
@@ -43,10 +52,11 @@ impl Databases {
                 (None, None) => {}
             }
         }
-        for missing in &services.missing {
+        let missing: Vec<String> = services.missing.iter().chain(&peers.missing).cloned().collect();
+        for missing in &missing {
             writeln!(out, "tests that need it skip themselves: {missing}")?;
         }
-        Ok(Self { variables, missing: services.missing.clone(), _services: Some(services) })
+        Ok(Self { variables, missing, _services: Some(services), _peers: Some(peers) })
     }
 
     /// Tells a command where they are.

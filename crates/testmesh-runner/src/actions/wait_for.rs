@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::{Method, Request, StatusCode};
-use testmesh_shared::http::{ConnectionOptions, TlsOptions, request_uri, shown};
+use testmesh_shared::http::{ConnectionOptions, request_uri, shown};
 use testmesh_shared::net::{Connector, NetError};
+use testmesh_shared::tls::TlsOptions;
 use url::Url;
 
 use super::http_request::{HttpSession, chain, file_error, header, kind_of, parse_url};

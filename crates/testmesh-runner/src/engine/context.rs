@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString;
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use testmesh_shared::http::HttpClient;
@@ -88,6 +89,16 @@ impl<'a> ActionContext<'a> {
     /// Opens every socket.
     pub(crate) fn connector(&self) -> &'a Connector {
         &self.flow.run.engine.connector
+    }
+
+    /// The time, for stamps.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.flow.run.engine.clock.now()
+    }
+
+    /// When the run began.
+    pub(crate) fn run_started(&self) -> DateTime<Utc> {
+        self.flow.run.started
     }
 
     /// The files the run may read.

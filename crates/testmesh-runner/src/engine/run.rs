@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -49,6 +50,8 @@ pub(in crate::engine) struct RunState {
     pub(in crate::engine) cancel: CancellationToken,
     /// Stops setup and steps, of sub-flows too.
     pub(in crate::engine) stop: Stop,
+    /// When it began, by the engine's clock.
+    pub(in crate::engine) started: DateTime<Utc>,
     ordinals: AtomicU32,
     fault: Mutex<Option<String>>,
 }
@@ -125,6 +128,7 @@ fn begin(
         resources: Mutex::default(),
         stop: Stop::below(&cancel),
         cancel,
+        started: engine.clock.now(),
         ordinals: AtomicU32::new(0),
         fault: Mutex::new(None),
     };

@@ -57,6 +57,7 @@ impl<'t> Decoder<'t, '_> {
         let kinds: Vec<Option<Kind>> =
             matched.iter().map(|(entry, field)| field.map(|field| kinds::pick(field.kind, &entry.value))).collect();
         let mut fields: Vec<Option<(String, ConfigField)>> = matched.iter().map(|_| None).collect();
+        let mut inner = Vec::new();
         for pass in 0..=2 {
             for (slot, ((entry, field), kind)) in fields.iter_mut().zip(matched.iter().zip(&kinds)) {
                 let kind = *kind;
@@ -77,6 +78,10 @@ impl<'t> Decoder<'t, '_> {
                         let names = Self::asserted(section, spec);
                         ConfigField::Assertions(self.with_names(names, |d| d.assertions(Some(entry))))
                     }
+                    Some(kind @ Kind::Object(within)) => {
+                        self.inner_conditions(within, name, &entry.value, &mut inner);
+                        ConfigField::Tree(self.value(kind, name, &entry.value, place(entry)))
+                    }
                     Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, Self::turn(spec, section), id)),
                     Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, id)),
                     // The rules of `transform` see the keys of its `input` by name.
@@ -90,7 +95,27 @@ impl<'t> Decoder<'t, '_> {
                 *slot = Some((name.to_owned(), compiled));
             }
         }
-        StepConfig { fields: fields.into_iter().flatten().collect() }
+        StepConfig { fields: fields.into_iter().flatten().chain(inner).collect() }
+    }
+
+    /// Compiles the conditions in a map: they are known as `match.json_path`. What they see is what the action looks at,
+    /// so any name may be right.
+    fn inner_conditions(
+        &mut self,
+        fields: &'static [Field],
+        name: &str,
+        node: &Node<'t>,
+        inner: &mut Vec<(String, ConfigField)>,
+    ) {
+        for field in fields.iter().filter(|field| matches!(field.kind, Kind::Assertions)) {
+            let known = |key: &str| key == field.name || field.aliases.contains(&key);
+            let entry = node.entries().unwrap_or_default().iter().find(|entry| known(&entry.key));
+            if let Some(entry) = entry {
+                let conditions =
+                    self.with_names(Names { open: true, ..Names::default() }, |d| d.assertions(Some(entry)));
+                inner.push((format!("{name}.{}", field.name), ConfigField::Assertions(conditions)));
+            }
+        }
     }
 
     /// Pairs entries with the fields they mean; unknown ones are reported and left out.
@@ -184,7 +209,8 @@ impl<'t> Decoder<'t, '_> {
             .matched(fields, false, &section)
             .into_iter()
             .filter_map(|(entry, field)| {
-                let field = field?;
+                // Conditions were compiled before.
+                let field = field.filter(|field| !matches!(field.kind, Kind::Assertions))?;
                 let tree = self.value(field.kind, field.name, &entry.value, place(entry));
                 Some((text::literal_key(field.name), tree))
             })

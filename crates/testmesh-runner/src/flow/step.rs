@@ -137,9 +137,11 @@ impl<'t> Decoder<'t, '_> {
         let timeout = section.set("timeout").and_then(|entry| self.duration(entry, false));
         let disabled = self.boolean(&section, "disabled").unwrap_or(false);
         let Known::Here(spec) = known else { return None };
+        let written = section.entry("action").and_then(|entry| entry.value.text());
         Some(Step {
             id: id.into_owned(),
             action: spec.name,
+            verb: written.and_then(actions::verb).map(str::to_owned),
             name,
             description,
             config,
@@ -321,6 +323,5 @@ impl<'t> Decoder<'t, '_> {
 
 /// Whether the action is one of a later release.
 pub(crate) fn planned(name: &str) -> bool {
-    let family = name.split_once(['.', '_']).is_some_and(|(family, _)| family == "redis");
-    family || name.starts_with("plugin.") || actions::PLANNED.contains(&name)
+    name.starts_with("plugin.") || actions::PLANNED.contains(&name)
 }

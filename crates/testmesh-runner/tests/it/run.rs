@@ -84,3 +84,16 @@ impl FlowSource for NoFlows {
         Err(format!("there is no flow `{reference}`"))
     }
 }
+
+/// The URL of a server that the environment names; says what is left out when it names none.
+pub(crate) fn named_server(variable: &str, kind: &str) -> Option<String> {
+    #[allow(clippy::disallowed_methods, reason = "tests are told by the environment where their servers are")]
+    let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
+    if url.is_none() {
+        #[allow(clippy::print_stderr, reason = "whoever reads the tests' output should know what they did not do")]
+        {
+            eprintln!("skipped on {kind}: {variable} names no server");
+        }
+    }
+    url
+}

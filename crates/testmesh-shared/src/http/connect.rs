@@ -16,6 +16,7 @@ use super::pool::Sender;
 use super::{ConnectionOptions, HttpVersion, Shared, Timings};
 use crate::net::{NetError, Proxy};
 use crate::tasks::Tasks;
+use crate::tls::TlsError;
 
 /// Longest answer of a proxy that is asked for a tunnel.
 const PROXY_HEAD_LIMIT: usize = 16 << 10;
@@ -99,12 +100,12 @@ pub(super) async fn open(
     let (tcp, peer) = open_tcp(shared, target, options, timings).await?;
     let (transport, http2): (Box<dyn Transport>, bool) = if target.https {
         let started = Instant::now();
-        let tls = shared.tls.handshake(tcp, &target.host, options).await?;
+        let tls = shared.tls.handshake(tcp, &target.host, &options.tls, options.version.protocols()).await?;
         timings.tls = Some(started.elapsed());
         let negotiated = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         if options.version == HttpVersion::Http2 && !negotiated {
             let source = std::io::Error::other("the server does not offer HTTP/2");
-            return Err(HttpError::Tls { host: target.host.clone(), source });
+            return Err(TlsError::Handshake { host: target.host.clone(), source }.into());
         }
         (Box::new(tls), negotiated)
     } else {

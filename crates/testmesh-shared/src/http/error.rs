@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use crate::net::NetError;
+use crate::tls::TlsError;
 
 /// A request did not get its answer.
 #[derive(Debug, thiserror::Error)]
@@ -15,26 +16,12 @@ pub enum HttpError {
         /// Why.
         reason: &'static str,
     },
-    /// A certificate or key cannot be used.
-    #[error("cannot use the {what}: {reason}")]
-    TlsSettings {
-        /// Which of them.
-        what: &'static str,
-        /// Why.
-        reason: String,
-    },
     /// No connection, or the policy denies it.
     #[error(transparent)]
     Net(#[from] NetError),
-    /// The TLS handshake failed.
-    #[error("the TLS handshake with `{host}` failed")]
-    Tls {
-        /// The server's name.
-        host: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The connection cannot be made secure.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The proxy does not connect to the server.
     #[error("the proxy `{proxy}` does not connect to `{target}`: {reason}")]
     Proxy {
@@ -85,10 +72,10 @@ impl HttpError {
     /// Who has to do something about it.
     pub fn kind(&self) -> HttpErrorKind {
         match self {
-            HttpError::Url { .. } | HttpError::TlsSettings { .. } => HttpErrorKind::Config,
+            HttpError::Url { .. } | HttpError::Tls(TlsError::Settings { .. }) => HttpErrorKind::Config,
             HttpError::Net(NetError::Denied { .. }) => HttpErrorKind::Policy,
             HttpError::Net(NetError::Resolve { .. } | NetError::Connect { .. })
-            | HttpError::Tls { .. }
+            | HttpError::Tls(TlsError::Handshake { .. })
             | HttpError::Proxy { .. }
             | HttpError::Closed(_) => HttpErrorKind::Connection,
             HttpError::Protocol(_) | HttpError::TooLarge { .. } | HttpError::Decode { .. } => HttpErrorKind::Protocol,

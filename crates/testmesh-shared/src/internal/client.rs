@@ -13,6 +13,7 @@ use super::{CallContext, CallError, Credentials, Target, WireError, header};
 use crate::error::ErrorCode;
 use crate::http::{FullResponse, HttpClient, HttpError, HttpVersion};
 use crate::net::Connector;
+use crate::tls::TlsError;
 
 /// The longest pause before the first repetition; each later one may be four times as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -162,11 +163,11 @@ impl Client {
     /// What an answer that never came says about the next attempt.
     fn failed(&self, error: HttpError) -> Failed {
         match error {
-            HttpError::Net(_) | HttpError::Tls { .. } | HttpError::Proxy { .. } => {
+            HttpError::Net(_) | HttpError::Tls(TlsError::Handshake { .. }) | HttpError::Proxy { .. } => {
                 Failed::BeforeWork(self.unreachable(error))
             }
             HttpError::Closed(_) => Failed::Uncertain(self.unreachable(error)),
-            HttpError::Url { .. } | HttpError::TlsSettings { .. } => Failed::Final(self.unreachable(error)),
+            HttpError::Url { .. } | HttpError::Tls(TlsError::Settings { .. }) => Failed::Final(self.unreachable(error)),
             HttpError::TooLarge { limit } => {
                 Failed::Final(CallError::TooLarge { target: self.target.to_string(), limit })
             }

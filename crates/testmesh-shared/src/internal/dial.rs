@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::Credentials;
-use crate::http::{ConnectionOptions, HttpError, HttpVersion, ProxyChoice, TlsConfigs, TlsOptions};
+use crate::http::{ConnectionOptions, HttpError, HttpVersion, ProxyChoice};
 use crate::net::Connector;
+use crate::tls::{TlsClient, TlsOptions};
 
 /// Where another process of TestMesh is: `http://host:port`, or `https://host:port` when TLS is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ pub struct Dialer {
     target: Target,
     credentials: Credentials,
     connector: Connector,
-    tls: Arc<TlsConfigs>,
+    tls: Arc<TlsClient>,
 }
 
 impl Dialer {
@@ -143,7 +144,7 @@ impl Dialer {
     async fn encrypt(&self, stream: TcpStream) -> Result<Socket, HttpError> {
         let transport: Box<dyn Transport> = if self.target.https {
             let options = connection_options(&self.credentials, HttpVersion::Http2);
-            Box::new(self.tls.handshake(stream, &self.target.host, &options).await?)
+            Box::new(self.tls.handshake(stream, &self.target.host, &options.tls, options.version.protocols()).await?)
         } else {
             Box::new(stream)
         };

@@ -13,7 +13,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::follow;
-use crate::http::{HttpError, Identity, TlsOptions, certificates};
+use crate::tls::{Identity, TlsOptions, certificates};
 
 /// What a process shows and whom it believes, in PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -133,8 +133,8 @@ fn configure(pem: TlsPem) -> Result<Configured, TlsError> {
 
 fn read(pem: &[u8], what: &'static str) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, TlsError> {
     certificates(pem, what).map_err(|error| match error {
-        HttpError::TlsSettings { reason, .. } => TlsError { what, reason },
-        other => failed(what, &other),
+        crate::tls::TlsError::Settings { reason, .. } => TlsError { what, reason },
+        other @ crate::tls::TlsError::Handshake { .. } => failed(what, &other),
     })
 }
 

@@ -7,8 +7,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use testmesh_shared::http::{ConnectionOptions, HttpErrorKind, HttpVersion, Identity, TlsOptions};
+use testmesh_shared::http::{ConnectionOptions, HttpErrorKind, HttpVersion};
 use testmesh_shared::internal::TlsPem;
+use testmesh_shared::tls::{Identity, TlsOptions};
 
 use crate::http::client;
 use crate::server::{Server, get, version_app};

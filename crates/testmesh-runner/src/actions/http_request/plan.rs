@@ -11,7 +11,8 @@ use http::header::{
     USER_AGENT,
 };
 use percent_encoding::percent_decode_str;
-use testmesh_shared::http::{ConnectionOptions, HttpVersion, Identity, ProxyChoice, TlsOptions, shown};
+use testmesh_shared::http::{ConnectionOptions, HttpVersion, ProxyChoice, shown};
+use testmesh_shared::tls::{Identity, TlsOptions};
 use url::Url;
 
 use super::address::parse_url;

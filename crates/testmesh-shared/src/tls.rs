@@ -1,4 +1,4 @@
-//! TLS: settings, certificates, handshakes. Nothing is loaded before the first `https` connection.
+//! TLS towards what flows talk to: settings, certificates, handshakes. Nothing is loaded before the first connection.
 
 use std::sync::Arc;
 
@@ -9,13 +9,32 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+pub use tokio_rustls::client::TlsStream;
 
-use super::error::HttpError;
-use super::{ConnectionOptions, HttpVersion};
+/// A connection could not be made secure.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate, key or name cannot be used.
+    #[error("cannot use the {what}: {reason}")]
+    Settings {
+        /// Which of them.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The handshake failed.
+    #[error("the TLS handshake with `{host}` failed")]
+    Handshake {
+        /// The server's name.
+        host: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
 
 /// How the server is believed, and what it is shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,7 +47,7 @@ pub struct TlsOptions {
     pub system_roots: bool,
     /// What the server is shown when it asks.
     pub identity: Option<Identity>,
-    /// The name that is sent and that the certificate must have, instead of the URL's host.
+    /// The name that is sent and that the certificate must have, instead of the host.
     pub server_name: Option<String>,
 }
 
@@ -57,50 +76,61 @@ pub struct Identity {
 /// The system's roots, or the built-in ones where it has none. Loaded once per process.
 static ROOTS: OnceCell<Arc<RootCertStore>> = OnceCell::const_new();
 
-/// Configurations made so far; each keeps the sessions that its connections resume.
+/// Protocols to offer (ALPN), the best first; none: the extension is not sent.
+pub type Protocols = &'static [&'static [u8]];
+
+/// Makes connections secure. Each configuration is made once and keeps the sessions that its connections resume.
 #[derive(Default)]
-pub(crate) struct TlsConfigs {
-    made: Mutex<Vec<(TlsOptions, HttpVersion, Arc<ClientConfig>)>>,
+pub struct TlsClient {
+    made: Mutex<Vec<(TlsOptions, Protocols, Arc<ClientConfig>)>>,
 }
 
-impl std::fmt::Debug for TlsConfigs {
+impl std::fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TlsConfigs({})", self.made.lock().len())
+        write!(f, "TlsClient({})", self.made.lock().len())
     }
 }
 
-impl TlsConfigs {
-    pub(crate) async fn handshake(
+impl TlsClient {
+    /// Makes `stream` secure: `host` is whom it leads to.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        tcp: TcpStream,
+        stream: S,
         host: &str,
-        options: &ConnectionOptions,
-    ) -> Result<TlsStream<TcpStream>, HttpError> {
-        let config = self.config(options).await?;
-        let name = options.tls.server_name.as_deref().unwrap_or(host);
+        options: &TlsOptions,
+        protocols: Protocols,
+    ) -> Result<TlsStream<S>, TlsError> {
+        let config = self.config(options, protocols).await?;
+        let name = options.server_name.as_deref().unwrap_or(host);
         let name = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         let server_name = ServerName::try_from(name.to_owned())
-            .map_err(|_| HttpError::TlsSettings { what: "server name", reason: format!("`{name}` is no host name") })?;
+            .map_err(|_| TlsError::Settings { what: "server name", reason: format!("`{name}` is no host name") })?;
         TlsConnector::from(config)
-            .connect(server_name, tcp)
+            .connect(server_name, stream)
             .await
-            .map_err(|source| HttpError::Tls { host: name.to_owned(), source })
+            .map_err(|source| TlsError::Handshake { host: name.to_owned(), source })
     }
 
-    async fn config(&self, options: &ConnectionOptions) -> Result<Arc<ClientConfig>, HttpError> {
-        let ConnectionOptions { tls, version, .. } = options;
-        let made = self.made.lock().iter().find(|made| made.0 == *tls && made.1 == *version).map(|made| made.2.clone());
-        if let Some(config) = made {
-            return Ok(config);
+    /// The configuration of a client with these settings, for libraries that do the handshake themselves.
+    ///
+    /// # Errors
+    /// [`TlsError::Settings`].
+    pub async fn config(&self, options: &TlsOptions, protocols: Protocols) -> Result<Arc<ClientConfig>, TlsError> {
+        let made = |made: &&(TlsOptions, Protocols, Arc<ClientConfig>)| made.0 == *options && made.1 == protocols;
+        if let Some((_, _, config)) = self.made.lock().iter().find(made) {
+            return Ok(Arc::clone(config));
         }
-        let roots = if tls.verify { Some(trusted_roots(tls).await?) } else { None };
-        let config = Arc::new(build(tls, *version, roots)?);
-        self.made.lock().push((tls.clone(), *version, Arc::clone(&config)));
+        let roots = if options.verify { Some(trusted_roots(options).await?) } else { None };
+        let config = Arc::new(build(options, protocols, roots)?);
+        self.made.lock().push((options.clone(), protocols, Arc::clone(&config)));
         Ok(config)
     }
 }
 
-async fn trusted_roots(options: &TlsOptions) -> Result<Arc<RootCertStore>, HttpError> {
+async fn trusted_roots(options: &TlsOptions) -> Result<Arc<RootCertStore>, TlsError> {
     let system = if options.system_roots { system_roots().await } else { Arc::new(RootCertStore::empty()) };
     let Some(ca) = &options.ca else { return Ok(system) };
     let mut roots = RootCertStore::clone(&system);
@@ -135,9 +165,9 @@ fn built_in_roots() -> RootCertStore {
 
 fn build(
     options: &TlsOptions,
-    version: HttpVersion,
+    protocols: Protocols,
     roots: Option<Arc<RootCertStore>>,
-) -> Result<ClientConfig, HttpError> {
+) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -155,22 +185,18 @@ fn build(
             builder.with_client_auth_cert(chain, key).map_err(|error| settings("client certificate", error))?
         }
     };
-    config.alpn_protocols = match version {
-        HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
-        HttpVersion::Http2 => vec![b"h2".to_vec()],
-    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
 
-pub(crate) fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+pub(crate) fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.map_err(|error| settings(what, error))?;
     if found.is_empty() { Err(settings(what, "there is no PEM certificate in it")) } else { Ok(found) }
 }
 
-fn settings(what: &'static str, reason: impl Into<Box<dyn std::error::Error>>) -> HttpError {
-    HttpError::TlsSettings { what, reason: reason.into().to_string() }
+fn settings(what: &'static str, reason: impl Into<Box<dyn std::error::Error>>) -> TlsError {
+    TlsError::Settings { what, reason: reason.into().to_string() }
 }
 
 /// Believes every certificate: `verify: false`. The handshake's own signatures are still checked.

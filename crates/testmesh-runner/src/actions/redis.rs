@@ -1,0 +1,210 @@
+//! `redis`: every command of Redis, by its name in the action (`redis.get`) or in `command`.
+//!
+//! The client is a library over a socket that the run's connector opened. A reply that sends a command to another node of
+//! a cluster is followed.
+
+mod command;
+mod link;
+mod reply;
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytestring::ByteString;
+
+use self::command::Command;
+use self::link::{Links, RedisError, Target};
+use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
+use crate::engine::ActionContext;
+use crate::record::ErrorKind;
+use crate::units::show_duration;
+use crate::value::Value;
+
+const fn optional(name: &'static str, aliases: &'static [&'static str], kind: Kind, doc: &'static str) -> Field {
+    Field { name, aliases, kind, required: false, default: None, doc }
+}
+
+const ANYTHING: Kind = Kind::Any;
+
+static CONFIG: &[Field] = &[
+    optional(
+        "url",
+        &["connection", "address"],
+        Kind::Text,
+        "`redis://user:password@host:6379/0`, or `rediss://…` with TLS; instead of `host` and what follows it.",
+    ),
+    Field { default: Some("localhost"), ..optional("host", &[], Kind::Text, "The server.") },
+    Field { default: Some("6379"), ..optional("port", &[], Kind::Integer { min: 1, max: 65_535 }, "Its port.") },
+    Field {
+        default: Some("0"),
+        ..optional("db", &["database"], Kind::Integer { min: 0, max: 1_000_000 }, "The number of the database.")
+    },
+    optional("username", &["user"], Kind::Text, "The user (Redis 6 and newer)."),
+    optional("password", &[], Kind::Text, "The password."),
+    Field { default: Some("false"), ..optional("tls", &[], Kind::Boolean, "Whether the connection is made secure.") },
+    Field {
+        default: Some("true"),
+        ..optional("verify_tls", &[], Kind::Boolean, "Whether the server's certificate is checked.")
+    },
+    optional(
+        "command",
+        &[],
+        Kind::OneOf(&[Kind::Text, Kind::List(&ANYTHING)]),
+        "The command, when the action's name does not say it: `GET`, `SET a b`, or a list of its words.",
+    ),
+    optional(
+        "key",
+        &["keys", "stream", "channel", "pattern"],
+        Kind::OneOf(&[Kind::Text, Kind::List(&ANYTHING)]),
+        "The key, or several.",
+    ),
+    optional(
+        "field",
+        &["fields"],
+        Kind::OneOf(&[Kind::Text, Kind::List(&ANYTHING)]),
+        "The field of a hash, or several.",
+    ),
+    optional(
+        "value",
+        &["values", "message", "member", "members"],
+        Kind::Any,
+        "What is stored or sent. A map gives names and values (`hset`, `xadd`, `mset`), a list several values; for other \
+         commands both are sent as JSON.",
+    ),
+    optional("ttl", &["expire", "ex"], Kind::Duration { zero: false }, "How long the key lives (`set`, `expire`)."),
+    optional("args", &["arguments"], Kind::List(&ANYTHING), "More words of the command, after all others."),
+    Field {
+        default: Some("30s"),
+        ..optional(
+            "timeout",
+            &[],
+            Kind::Duration { zero: false },
+            "The time for connecting and for the reply together.",
+        )
+    },
+];
+
+static SPEC: ActionSpec = ActionSpec {
+    name: "redis",
+    aliases: &[
+        "redis.get",
+        "redis.set",
+        "redis.del",
+        "redis.exists",
+        "redis_get",
+        "redis_set",
+        "redis_del",
+        "redis_exists",
+    ],
+    summary: "Asks Redis: every command.",
+    description: "`redis.get`, `redis.hset`, `redis.xadd` … name the command; one of two words is written with `_`: \
+                  `redis.config_get`. Texts stay texts, integers are integers, hashes are maps; bytes that are no text stay \
+                  bytes. Connections are kept for the run; in a cluster, the node that has the key is asked.\n\n\
+                  When Redis refuses a command the step fails, unless one of its assertions speaks of `error`.",
+    config: CONFIG,
+    open_config: false,
+    result: &[
+        ResultField { name: "value", kind: "any", doc: "The reply; null when there is nothing." },
+        ResultField {
+            name: "exists",
+            kind: "boolean",
+            doc: "Whether there is something: the reply is neither null, 0 nor empty.",
+        },
+        ResultField {
+            name: "ok",
+            kind: "boolean",
+            doc: "Whether the command was done: the reply is neither null nor an error.",
+        },
+        ResultField { name: "deleted", kind: "integer", doc: "How many keys are gone (`del`, `unlink`), else 0." },
+        ResultField { name: "count", kind: "integer", doc: "An integer reply, or how many items a list or map has." },
+        ResultField { name: "duration_ms", kind: "integer", doc: "How long it took, in milliseconds." },
+        ResultField {
+            name: "error",
+            kind: "map",
+            doc: "Null, or how Redis refused: `code` (`WRONGTYPE`, `ERR` …) and `message`.",
+        },
+    ],
+    open_result: false,
+    reserved: &[],
+    examples: &[Example {
+        title: "A cached user that must be there",
+        yaml: "- action: redis.set\n  config: {host: localhost, key: \"user:1\", value: {name: Ada}, ttl: 1m}\n- action: redis.get\n  \
+               config: {host: localhost, key: \"user:1\"}\n  assert:\n    - value != nil\n    - fromJSON(value).name == \"Ada\"\n",
+    }],
+};
+
+/// The action.
+pub(crate) struct Redis;
+
+#[async_trait]
+impl Action for Redis {
+    fn spec(&self) -> &'static ActionSpec {
+        &SPEC
+    }
+
+    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        let config = cx.resolve()?;
+        let target = Target::read(&config)?;
+        let command = Command::read(cx.step.verb.as_deref(), &config)?;
+        let links = cx.resource(Links::default);
+        let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));
+        let since = Instant::now();
+        let asked = tokio::time::timeout(limit, links.ask(cx, &target, &command)).await;
+        let request = Value::map([("server", Value::Text(target.shown())), ("command", command.shown())]);
+        let reply = match asked {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(RedisError::Refused { code, message })) => Err((code, message)),
+            Ok(Err(error)) => return Err(with_request(error.into_action_error(&target.shown()), request)),
+            Err(_) => {
+                let message = format!("`{}`: no reply within {}", target.shown(), show_duration(limit));
+                return Err(with_request(ActionError::new(ErrorKind::Timeout, message), request));
+            }
+        };
+        let took = Value::from(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let (value, refusal) = match reply {
+            Ok(value) => (value, None),
+            Err(refusal) => (Value::Null, Some(refusal)),
+        };
+        let result = result(&command, value, took, refusal.as_ref());
+        let result = ActionResult { request: request.into(), response: result.clone().into(), result, primary: None };
+        match refusal {
+            Some((code, message)) if !cx.step.asserts_on("error") => {
+                let error = RedisError::Refused { code, message }.into_action_error(&target.shown());
+                Err(ActionError { partial: Some(Box::new(result)), ..error })
+            }
+            _ => Ok(result),
+        }
+    }
+}
+
+fn with_request(error: ActionError, request: Value) -> ActionError {
+    let partial = ActionResult { request: request.into(), ..ActionResult::default() };
+    ActionError { partial: Some(Box::new(partial)), ..error }
+}
+
+fn result(command: &Command, value: Value, took: Value, refusal: Option<&(ByteString, String)>) -> Value {
+    let number = value.as_i64().filter(|_| matches!(value, Value::Int(_)));
+    let length = || match &value {
+        Value::List(_) | Value::Map(_) => value.len().and_then(|length| i64::try_from(length).ok()),
+        _ => None,
+    };
+    let count = number.or_else(length).unwrap_or(0);
+    let exists = match &value {
+        Value::Null => false,
+        Value::Int(number) => *number != 0,
+        Value::List(_) | Value::Map(_) => !value.is_empty(),
+        _ => true,
+    };
+    let error = refusal.map_or(Value::Null, |(code, message)| {
+        Value::map([("code", Value::Text(code.clone())), ("message", Value::from(message.as_str()))])
+    });
+    Value::map([
+        ("ok", Value::Bool(refusal.is_none() && !value.is_null())),
+        ("exists", Value::Bool(exists)),
+        ("deleted", Value::Int(if command.deletes() { number.unwrap_or(0) } else { 0 })),
+        ("count", Value::Int(count)),
+        ("value", value),
+        ("duration_ms", took),
+        ("error", error),
+    ])
+}

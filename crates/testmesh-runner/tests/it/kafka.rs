@@ -1,0 +1,156 @@
+//! `kafka_producer` and `kafka_consumer` in flows, against a real broker: what comes back, and what is told when nothing does.
+
+use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
+
+use crate::run::{named_server, run_steps};
+
+/// The open listener and the one with SASL.
+fn brokers() -> Option<(String, String)> {
+    let both = named_server("TESTMESH_TEST_KAFKA", "Kafka")?;
+    let (open, sasl) = both.split_once(' ').expect("two addresses");
+    Some((open.to_owned(), sasl.to_owned()))
+}
+
+/// A topic of this test alone.
+fn topic(name: &str) -> String {
+    format!("{name}.{}", testmesh_shared::ids::new_uuid(&testmesh_shared::clock::SystemClock).simple())
+}
+
+async fn run(name: &str, steps: &str) -> Option<Vec<StepRecord>> {
+    let (open, sasl) = brokers()?;
+    let steps = steps.replace("SASL", &sasl).replace("BROKERS", &open).replace("TOPIC", &topic(name));
+    Some(run_steps(&steps).await)
+}
+
+fn passed(records: &[StepRecord]) {
+    for record in records {
+        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_comes_back_whole() {
+    let Some(records) = run(
+        "whole",
+        r#"
+- id: send
+  action: kafka_producer
+  config: {brokers: BROKERS, topic: TOPIC, key: "42", headers: {source: test}, payload: {id: 42, name: Ada}}
+  assert: [offset == 0, partition >= 0, "topic startsWith 'whole'"]
+  output: {sent: $.id}
+- id: receive
+  action: kafka_consumer
+  config: {brokers: ["BROKERS"], topic: TOPIC, group_id: "ignored", timeout: 20s}
+  assert:
+    - len(messages) == 1
+    - count == 1
+    - messages[0].value.name == "Ada"
+    - messages[0].value_raw contains "Ada"
+    - messages[0].key == "42"
+    - messages[0].headers.source == "test"
+    - messages[0].offset == 0
+    - messages[0].timestamp > 1700000000000
+    - sent == 42
+  output: {name: $.name}
+- id: use
+  action: assert
+  config: {assertions: [name == "Ada"]}
+"#,
+    )
+    .await
+    else {
+        return;
+    };
+    passed(&records);
+}
+
+#[tokio::test]
+async fn every_compression_is_understood() {
+    for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let steps = format!(
+            "- action: kafka_publish\n  config: {{brokers: BROKERS, topic: TOPIC, value: plain text, compression: {compression}}}\n\
+             - action: kafka_consume\n  config: {{brokers: BROKERS, topic: TOPIC, timeout: 20s}}\n  \
+             assert: [\"messages[0].value == 'plain text'\", \"messages[0].key == nil\"]\n"
+        );
+        let Some(records) = run(compression, &steps).await else { return };
+        passed(&records);
+    }
+}
+
+#[tokio::test]
+async fn only_messages_that_match_count() {
+    let mut steps = String::new();
+    for (key, amount) in [("a", 1), ("b", 2), ("b", 3)] {
+        let payload =
+            format!("{{brokers: BROKERS, topic: TOPIC, key: {key}, payload: {{pan: {key}, amount: {amount}}}}}");
+        steps.push_str(&format!("- action: kafka_producer\n  config: {payload}\n"));
+    }
+    steps.push_str(
+        r#"
+- id: found
+  action: kafka_consumer
+  config:
+    brokers: BROKERS
+    topic: TOPIC
+    timeout: 20s
+    match:
+      key: b
+      json_path: ["$.pan == 'b'", "$.amount > 2", "key == 'b'"]
+  assert: [len(messages) == 1, "messages[0].value.amount == 3"]
+- id: none
+  action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 1s, match: {json_path: "$.amount > 10"}}
+- id: none_is_fine
+  action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 1s, min_count: 0, match: {json_path: "$.amount > 10"}}
+  assert: [count == 0, len(messages) == 0]
+"#,
+    );
+    let Some(records) = run("match", &steps).await else { return };
+    let by_id = |id: &str| records.iter().find(|record| record.id == id).unwrap();
+    assert_eq!(by_id("found").status, StepStatus::Passed, "{:#?}", by_id("found"));
+    let error = by_id("none").error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::Timeout);
+    assert!(error.message.contains("0 of 1 messages of `match."), "{}", error.message);
+    assert_eq!(by_id("none_is_fine").status, StepStatus::Passed, "{:#?}", by_id("none_is_fine"));
+}
+
+#[tokio::test]
+async fn a_run_sees_what_came_since_it_began_unless_it_asks_for_all() {
+    let Some((open, _)) = brokers() else { return };
+    let topic = topic("since");
+    let send = format!("- action: kafka_producer\n  config: {{brokers: '{open}', topic: {topic}, payload: old}}\n");
+    passed(&run_steps(&send).await);
+    let steps = format!(
+        "- action: kafka_consumer\n  config: {{brokers: '{open}', topic: {topic}, timeout: 1s, min_count: 0}}\n  assert: [count == 0]\n\
+         - action: kafka_consumer\n  config: {{brokers: '{open}', topic: {topic}, timeout: 20s, from_beginning: true}}\n  \
+         assert: [\"messages[0].value == 'old'\"]\n"
+    );
+    passed(&run_steps(&steps).await);
+}
+
+#[tokio::test]
+async fn passwords_are_proved_in_every_way() {
+    for (mechanism, user) in [("PLAIN", "plain"), ("SCRAM-SHA-256", "scram"), ("SCRAM-SHA-512", "scram")] {
+        let step = |password: &str| {
+            format!(
+                "- action: kafka_producer\n  config: {{brokers: SASL, topic: TOPIC, payload: x, timeout: 20s, \
+                 sasl: {{mechanism: {mechanism}, username: {user}, password: {password}}}}}\n"
+            )
+        };
+        let Some(records) = run("sasl", &format!("{}{}", step("secret"), step("wr0ng"))).await else { return };
+        assert_eq!(records[0].status, StepStatus::Passed, "{mechanism}: {records:#?}");
+        let error = records[1].error.clone().unwrap();
+        assert!(error.message.to_lowercase().contains("authentication"), "{mechanism}: {}", error.message);
+        assert!(!error.message.contains("wr0ng"), "{}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_not_there_is_told() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let steps = format!("- action: kafka_consumer\n  config: {{brokers: '{unused}', topic: t, timeout: 5s}}\n");
+    let error = run_steps(&steps).await[0].error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::Connection);
+    assert!(error.message.contains(&unused.to_string()), "{}", error.message);
+}

@@ -1,0 +1,107 @@
+//! `redis` in flows, against a real server.
+
+use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
+
+use crate::run::{named_server, run_steps};
+
+/// Runs steps in which `REDIS` is the server and `KEY` starts the names of this test's keys.
+async fn run(steps: &str) -> Option<Vec<StepRecord>> {
+    let url = named_server("TESTMESH_TEST_REDIS", "Redis")?;
+    let key = testmesh_shared::ids::new_uuid(&testmesh_shared::clock::SystemClock).simple().to_string();
+    Some(run_steps(&steps.replace("REDIS", &url).replace("KEY", &key)).await)
+}
+
+#[tokio::test]
+async fn commands_give_typed_results() {
+    let Some(records) = run(r#"
+- action: redis.set
+  config: {url: "REDIS", key: "KEY:a", value: {name: Ada}, ttl: 1m}
+  assert: [ok == true, value == "OK"]
+- action: redis.get
+  config: {url: "REDIS", key: "KEY:a"}
+  assert: [value != nil, exists == true, "fromJSON(value).name == 'Ada'"]
+- action: redis.ttl
+  config: {url: "REDIS", key: "KEY:a"}
+  assert: [value > 0, value <= 60]
+- action: redis.get
+  config: {url: "REDIS", key: "KEY:missing"}
+  assert: [value is null, exists == false, ok == false]
+- action: redis.hset
+  config: {url: "REDIS", key: "KEY:h", value: {name: Ada, age: 36}}
+  assert: [count == 2]
+- action: redis.hgetall
+  config: {url: "REDIS", key: "KEY:h"}
+  assert: [value.name == "Ada", value.age == "36", count == 2]
+- action: redis_rpush
+  config: {url: "REDIS", key: "KEY:l", values: [a, b]}
+- action: redis
+  config: {url: "REDIS", command: "LRANGE KEY:l 0 -1"}
+  assert: ["value[1] == 'b'", count == 2]
+- action: redis.xadd
+  config: {url: "REDIS", stream: "KEY:s", value: {n: 1}}
+- action: redis
+  config: {url: "REDIS", command: [XREAD, COUNT, 1, BLOCK, 1000, STREAMS, "KEY:s", 0]}
+  assert: [exists == true]
+- action: redis.exists
+  config: {url: "REDIS", key: ["KEY:a", "KEY:h"]}
+  assert: [count == 2, exists == true]
+- action: redis.del
+  config: {url: "REDIS", keys: ["KEY:a", "KEY:h"]}
+  assert: [deleted == 2]
+- action: redis.config_get
+  config: {url: "REDIS", args: [maxmemory]}
+  assert: [value.maxmemory is string]
+"#)
+    .await
+    else {
+        return;
+    };
+    for record in records {
+        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_fails_the_step_unless_an_assertion_is_about_it() {
+    let Some(records) = run(r#"
+- action: redis.rpush
+  config: {url: "REDIS", key: "KEY", value: x}
+- action: redis.get
+  config: {url: "REDIS", key: "KEY"}
+- action: redis.get
+  config: {url: "REDIS", key: "KEY"}
+  assert: [error.code == "WRONGTYPE"]
+- action: redis.nosuch
+  config: {url: "REDIS"}
+- action: redis.blpop
+  config: {url: "REDIS", key: "KEY:none", args: [0], timeout: 200ms}
+- action: redis.ping
+  config: {url: "REDIS"}
+  assert: [value == "PONG"]
+"#)
+    .await
+    else {
+        return;
+    };
+    let error = records[1].error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::Protocol);
+    assert!(error.message.contains("WRONGTYPE"), "{}", error.message);
+    assert_eq!(records[2].status, StepStatus::Passed, "{:#?}", records[2]);
+    assert!(records[3].error.clone().unwrap().message.to_lowercase().contains("unknown command"));
+    assert_eq!(records[4].error.clone().unwrap().kind, ErrorKind::Timeout);
+    assert_eq!(records[5].status, StepStatus::Passed, "{:#?}", records[5]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_without_the_password() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let steps = format!(
+        "- action: redis.get\n  config: {{url: \"redis://me:secret@{unused}/0\", key: a}}\n\
+         - action: redis.get\n  config: {{url: \"http://localhost\", key: a}}\n"
+    );
+    let records = run_steps(&steps).await;
+    let error = records[0].error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::Connection);
+    assert!(error.message.contains(&unused.to_string()) && !error.message.contains("secret"), "{}", error.message);
+    assert_eq!(records[1].error.clone().unwrap().kind, ErrorKind::Config);
+}
