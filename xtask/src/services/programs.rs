@@ -150,7 +150,7 @@ pub(super) fn install(packages: &[&str], out: &mut dyn Write) -> Result<Option<S
         return Ok(Some("`apt-get update` failed".to_owned()));
     }
     let mut failed = Vec::new();
-    for package in packages {
+    for &package in packages {
         // One at a time, so that one that cannot be had keeps nothing else away.
         if !apt(&["install", "-qq", "-y", "--no-install-recommends", package])? {
             failed.push(package);

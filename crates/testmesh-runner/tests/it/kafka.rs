@@ -1,5 +1,7 @@
 //! `kafka_producer` and `kafka_consumer` in flows, against a real broker: what comes back, and what is told when nothing does.
 
+use std::fmt::Write as _;
+
 use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
 
 use crate::run::{named_server, run_steps};
@@ -83,7 +85,7 @@ async fn only_messages_that_match_count() {
     for (key, amount) in [("a", 1), ("b", 2), ("b", 3)] {
         let payload =
             format!("{{brokers: BROKERS, topic: TOPIC, key: {key}, payload: {{pan: {key}, amount: {amount}}}}}");
-        steps.push_str(&format!("- action: kafka_producer\n  config: {payload}\n"));
+        write!(steps, "- action: kafka_producer\n  config: {payload}\n").unwrap();
     }
     steps.push_str(
         r#"
