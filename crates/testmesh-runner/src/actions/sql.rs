@@ -375,7 +375,8 @@ impl<'a> Database<'a> {
     pub(super) async fn run(&self, statement: &Statement<'_>) -> Result<Answer, SqlError> {
         let mut connection = self.connection().await?;
         let outcome = connection.run(statement).await;
-        if matches!(outcome, Ok(_) | Err(SqlError::Refused(_))) {
+        // A wrong setting is found before anything is sent.
+        if matches!(outcome, Ok(_) | Err(SqlError::Refused(_) | SqlError::Config(_))) {
             let mut idle = self.connections.idle.lock();
             idle.entry(self.text.clone()).or_default().push((connection, Instant::now()));
         }

@@ -114,7 +114,8 @@ async fn read<P: Protocol>(mut result: QueryResult<'_, '_, P>, max_rows: usize) 
         }
         answer.finish(rows);
         if result.is_empty() {
-            return Ok(answer);
+            // A refusal of the statement that would come next is told only here.
+            return result.drop_result().await.map(|()| answer).map_err(failed);
         }
     }
 }
