@@ -110,7 +110,7 @@ const PRETTY: &str = r#"✗ shop (1 of 3 steps, N ms)
         {
           "id": 7
         }
-      ← 500
+      ← 500 in N ms
         content-type: application/json
         content-length: 28
         {
