@@ -138,15 +138,23 @@ struct Rows {
     columns: Vec<Column>,
     /// Where each column's value goes: of several with one name, the last counts.
     places: Vec<usize>,
-    empty: Entries,
+    /// Each name once, with nothing.
+    empty: Vec<(ByteString, Value)>,
     bytes: usize,
     list: Vec<Value>,
 }
 
 impl Rows {
     fn new(columns: Vec<Column>) -> Self {
-        let mut empty = Entries::default();
-        let places = columns.iter().map(|column| empty.insert_full(column.name.clone(), Value::Null).0).collect();
+        let mut empty: Vec<(ByteString, Value)> = Vec::with_capacity(columns.len());
+        let mut places = Vec::with_capacity(columns.len());
+        for column in &columns {
+            let place = empty.iter().position(|(name, _)| *name == column.name).unwrap_or(empty.len());
+            if place == empty.len() {
+                empty.push((column.name.clone(), Value::Null));
+            }
+            places.push(place);
+        }
         Self { columns, places, empty, bytes: 0, list: Vec::new() }
     }
 
@@ -162,11 +170,12 @@ impl Rows {
                 Value::Raw(raw) => raw.text().len(),
                 _ => 8,
             };
-            entries[*place] = value;
+            entries[*place].1 = value;
         }
         if self.bytes > MAX_BYTES {
             return Err(SqlError::TooMuch(format!("the rows hold more than {} MiB", MAX_BYTES >> 20)));
         }
+        let entries = Entries::of_distinct(entries);
         self.list.push(Value::Map(Arc::new(Map { entries, ignore_case: false })));
         Ok(())
     }
