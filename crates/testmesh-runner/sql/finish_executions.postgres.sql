@@ -3,7 +3,8 @@
 -- read once, which is most of what it costs.
 -- The state in `coalesce` is for no index, so that the plan is not to read all that is going on.
 with finish as materialized (
-    select *
+    select id, status, started_at, finished_at, duration_ms, total_steps, passed_steps, failed_steps,
+        skipped_steps, error_code, error_message, trace_id, runner, attempt, session_id
     from json_to_recordset(cast($1 as json)) as finish (
         id uuid, status text, started_at timestamptz, finished_at timestamptz, duration_ms bigint, total_steps bigint,
         passed_steps bigint, failed_steps bigint, skipped_steps bigint, error_code text, error_message text,

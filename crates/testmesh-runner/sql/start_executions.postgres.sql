@@ -2,7 +2,7 @@
 -- By an array of ids: a join alone may be planned, while the table is small, to read all of it for each batch.
 -- The state in `coalesce` is for no index, so that the plan is not to read all that is going on.
 with begun as materialized (
-    select *
+    select id, attempt, session_id, started_at, deadline_at
     from json_to_recordset(cast($1 as json)) as begun (
         id uuid, attempt bigint, session_id uuid, started_at timestamptz, deadline_at timestamptz
     )

@@ -4,7 +4,8 @@
 -- read once, which is most of what it costs.
 -- The state in `coalesce` is for no index, so that the plan is not to read all that is not over.
 with report as materialized (
-    select *
+    select job_id, attempt, state, next_attempt, available_at, seen_at, finished_at, outcome, reason, message,
+        execution_id
     from json_to_recordset(cast($1 as json)) as report (
         job_id uuid, attempt bigint, state text, next_attempt bigint, available_at timestamptz, seen_at timestamptz,
         finished_at timestamptz, outcome text, reason text, message text, execution_id uuid
