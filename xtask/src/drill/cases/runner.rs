@@ -79,6 +79,7 @@ pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let mut servers = arena.servers(&spec, 2).await?;
     let load = load::steady(&servers[1], &arena.target, rate, Duration::from_millis(500)).await?;
     tokio::time::sleep(arena.seed.between(Duration::from_secs(2), Duration::from_secs(3))).await;
+    busy(arena).await?;
     servers[0].signal(Signal::SIGSTOP)?;
     let stopped = arena.ledger.now().await?;
     tokio::time::sleep(time).await;
@@ -107,6 +108,20 @@ pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     );
     rescue(arena, &mut findings, |_| Some(stopped)).await?;
     Ok(findings)
+}
+
+/// Waits until the server that was started first has runs in the middle, so that the fault hits some.
+async fn busy(arena: &Arena<'_>) -> Result<(), String> {
+    let held = "select count(*) from executions.executions where status = 'running' and session_id = \
+                (select id from executions.runner_sessions order by id limit 1)";
+    let since = Instant::now();
+    while arena.ledger.number(held).await? < 2 {
+        if since.elapsed() > Duration::from_secs(20) {
+            return Err("the first server got no runs within 20 s".to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// How many steps of these runs are on record.
