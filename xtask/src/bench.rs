@@ -14,6 +14,8 @@ mod target;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::workspace;
+
 /// What to measure.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Benchmark {
@@ -77,8 +79,7 @@ fn again(program: &Path) -> Result<(), String> {
 fn build(root: &Path) -> Result<Programs, String> {
     // Apart, so that what is measured has the features that it is released with, and none that this program asks for.
     for packages in [&["-p", "testmesh", "-p", "testmesh-server"][..], &["-p", "xtask"]] {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
+        let status = workspace::cargo()
             .current_dir(root)
             .args(["build", "--release", "--quiet", "--bins"])
             .args(packages)

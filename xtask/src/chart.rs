@@ -15,7 +15,6 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use self::helm::Manifest;
 use self::tools::Tools;
@@ -248,9 +247,6 @@ fn judge_objects(
 
 /// The server's binary, built for debugging.
 fn server(root: &Path, target: &Path) -> Result<PathBuf, Failure> {
-    let built = Command::new("cargo")
-        .current_dir(root)
-        .args(["build", "-p", "testmesh-server", "--locked", "--quiet"])
-        .status()?;
-    if built.success() { Ok(target.join("debug/testmesh-server")) } else { Err("the server does not build".into()) }
+    workspace::build(root)?;
+    Ok(target.join("debug/testmesh-server"))
 }

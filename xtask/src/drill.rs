@@ -17,7 +17,6 @@ mod target;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -88,7 +87,7 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
         Case::all().into_iter().filter(|case| options.only.is_empty() || options.only.contains(case)).collect();
     let program = match &options.server {
         Some(program) => program.clone(),
-        None => build(root, options.release, cases.contains(&Case::F13))?,
+        None => build(root, options.release)?,
     };
     let lanes = options.lanes.unwrap_or(if options.short { 3 } else { 1 }).clamp(1, cases.len().max(1));
     let mut services = Vec::new();
@@ -132,23 +131,17 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
     Ok(done.iter().all(|result| result.outcome() == Outcome::Held))
 }
 
-/// Builds the server, together with what `cargo xtask bench` or `cargo xtask test` builds, so that their dependencies have
-/// the same features and nothing is compiled twice. The tests too, when one of them is a case.
-pub(crate) fn build(root: &Path, release: bool, tests: bool) -> Result<PathBuf, Failure> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--quiet", "--locked"]);
-    if release {
-        cargo.args(["--release", "-p", "testmesh", "-p", "testmesh-server", "-p", "xtask", "--bins"]);
-    } else {
-        cargo.args(["--workspace", "--bins"]);
+/// Builds the server: with everything else for debugging, or as it is released, with what `cargo xtask bench` measures.
+pub(crate) fn build(root: &Path, release: bool) -> Result<PathBuf, Failure> {
+    if !release {
+        workspace::build(root)?;
+        return Ok(workspace::target(root)?.join("debug/testmesh-server"));
     }
-    if tests && !release {
-        cargo.arg("--tests");
+    let arguments = ["build", "--quiet", "--locked", "--release", "-p", "testmesh", "-p", "testmesh-server", "--bins"];
+    if workspace::cargo().current_dir(root).args(arguments).status()?.success() {
+        return Ok(workspace::target(root)?.join("release/testmesh-server"));
     }
-    if !cargo.status()?.success() {
-        return Err("the server does not build".into());
-    }
-    Ok(workspace::target(root)?.join(if release { "release" } else { "debug" }).join("testmesh-server"))
+    Err("the server does not build".into())
 }
 
 fn one(case: Case, root: &Path, services: &mut Services, program: &Path, how: (Scale, u64)) -> Tried {

@@ -8,7 +8,6 @@ mod trial;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::workspace::{self, Failure};
 
@@ -59,14 +58,15 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
 }
 
 fn build(root: &Path, target: &Path, debug: bool) -> Result<Vec<PathBuf>, Failure> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root).args(["build", "--locked", "--quiet"]);
-    cargo.args(PROGRAMS.iter().flat_map(|program| ["-p", program]));
-    if !debug {
-        cargo.arg("--release");
-    }
-    if !cargo.status()?.success() {
-        return Err("the programs do not build".into());
+    if debug {
+        workspace::build(root)?;
+    } else {
+        let mut cargo = workspace::cargo();
+        cargo.current_dir(root).args(["build", "--release", "--locked", "--quiet"]);
+        cargo.args(PROGRAMS.iter().flat_map(|program| ["-p", program]));
+        if !cargo.status()?.success() {
+            return Err("the programs do not build".into());
+        }
     }
     let folder = target.join(if debug { "debug" } else { "release" });
     Ok(PROGRAMS.iter().map(|program| folder.join(program)).collect())

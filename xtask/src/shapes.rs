@@ -52,7 +52,7 @@ pub(crate) fn run(root: &Path, options: &Options, out: &mut dyn Write) -> Result
     if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("there is no shape `{unknown}`; there are {}", known.join(", ")).into());
     }
-    let program = drill::build(root, options.release, false)?;
+    let program = drill::build(root, options.release)?;
     let wanted = Wanted { postgres: true, redis: true, faketime: false, missing: Missing::Install };
     let mut services = Services::start(wanted, out)?;
     if !services.missing.is_empty() {

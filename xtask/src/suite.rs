@@ -9,7 +9,6 @@ mod units;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -61,7 +60,10 @@ pub(crate) fn run(root: &Path, only: &[Part], out: &mut dyn Write) -> Result<boo
     let parts: Vec<Part> =
         Part::value_variants().iter().copied().filter(|part| only.is_empty() || only.contains(part)).collect();
     let mut setting = Setting { root, target: workspace::target(root)?, databases: Databases::default() };
-    build(&setting, &parts, out)?;
+    if parts != [Part::Supply] {
+        writeln!(out, "== build")?;
+        workspace::build(root)?;
+    }
     if parts.contains(&Part::Unit) {
         writeln!(out, "\n== servers")?;
         setting.databases = Databases::start(&setting.target, out)?;
@@ -91,28 +93,14 @@ fn name(part: Part) -> &'static str {
     }
 }
 
-/// Builds the binaries, with the same features as the tests when these run too, so that nothing is compiled twice.
-fn build(setting: &Setting<'_>, parts: &[Part], out: &mut dyn Write) -> Result<(), Failure> {
-    if parts == [Part::Supply] {
-        return Ok(());
-    }
-    writeln!(out, "== build")?;
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(setting.root).args(["build", "--workspace", "--locked", "--bins"]);
-    if parts.contains(&Part::Unit) {
-        cargo.arg("--tests");
-    }
-    if cargo.status()?.success() { Ok(()) } else { Err("the workspace does not build".into()) }
-}
-
 fn supply(setting: &Setting<'_>) -> Result<Outcome, Failure> {
-    let installed = Command::new("cargo").args(["deny", "--version"]).output()?.status.success();
+    let installed = workspace::cargo().args(["deny", "--version"]).output()?.status.success();
     if !installed {
         let reason = "cargo-deny is not installed (`cargo install --locked cargo-deny`); licences and bans were checked by `cargo xtask boundaries`";
         return Ok(Outcome::Skipped(reason.to_owned()));
     }
     let status =
-        Command::new("cargo").current_dir(setting.root).args(["deny", "check", "--hide-inclusion-graph"]).status()?;
+        workspace::cargo().current_dir(setting.root).args(["deny", "check", "--hide-inclusion-graph"]).status()?;
     Ok(if status.success() {
         Outcome::Passed("advisories, bans, licences, sources".to_owned())
     } else {

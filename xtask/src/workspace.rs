@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -13,6 +14,27 @@ pub(crate) type Failure = Box<dyn Error>;
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().map_or_else(|| manifest.to_path_buf(), Path::to_path_buf)
+}
+
+/// Cargo, without what the cargo that runs this program tells it of its own package: build scripts look at that, and
+/// would build half of the dependencies anew.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let is_own = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_own(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// Builds every program and test of the workspace for debugging: always all, since a part of them would be resolved with
+/// other features and build the dependencies anew.
+pub(crate) fn build(root: &Path) -> Result<(), Failure> {
+    let arguments = ["build", "--workspace", "--locked", "--quiet", "--bins", "--tests"];
+    if cargo().current_dir(root).args(arguments).status()?.success() {
+        return Ok(());
+    }
+    Err("the workspace does not build".into())
 }
 
 /// A member of the workspace.

@@ -29,10 +29,7 @@ type Page = (PathBuf, String);
 /// Writes the pages as the command line prints them.
 pub(crate) fn write(root: &Path, out: &mut dyn Write) -> Result<bool, Failure> {
     let setting = Setting { root, target: workspace::target(root)?, databases: Databases::default() };
-    let packages = ["build", "-p", "testmesh", "-p", "testmesh-server", "--locked"];
-    if !Command::new("cargo").current_dir(root).args(packages).status()?.success() {
-        return Err("the programs do not build".into());
-    }
+    workspace::build(root)?;
     fs::create_dir_all(root.join(FOLDER))?;
     let pages = pages(&setting)?;
     for path in workspace::files(&root.join(FOLDER), "md")? {

@@ -1,10 +1,10 @@
 //! `cargo test` of the whole workspace, its output passed on as it comes, its results added up.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::{Outcome, Setting};
-use crate::workspace::Failure;
+use crate::workspace::{self, Failure};
 
 /// What `cargo test` counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ struct Counts {
 }
 
 pub(super) fn run(setting: &Setting<'_>, out: &mut dyn Write) -> Result<Outcome, Failure> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = workspace::cargo();
     cargo.current_dir(setting.root).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     setting.databases.tell(&mut cargo);
     let mut child = cargo.stdout(Stdio::piped()).spawn()?;

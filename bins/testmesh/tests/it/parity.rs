@@ -46,8 +46,15 @@ impl Drop for Server {
 fn program() -> PathBuf {
     let client = PathBuf::from(env!("CARGO_BIN_EXE_testmesh"));
     let release = client.parent().is_some_and(|folder| folder.ends_with("release"));
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "testmesh-server"])
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo told this test of its own package: build scripts look at it, and would build dependencies anew.
+    let is_own = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_own(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
+    let built = cargo
+        // With the features that the tests of the whole workspace were built with.
+        .args(["build", "--quiet", "--workspace", "--bins", "--tests"])
         .args(release.then_some("--release"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()

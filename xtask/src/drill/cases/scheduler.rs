@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::super::arena::{Arena, Scale, Spec};
 use super::super::findings::{Findings, Spoils};
 use super::super::load;
 use crate::services::FAKETIME;
+use crate::workspace;
 
 /// What counts as late where clocks are five minutes off: what a busy machine takes is far from that.
 const LATE_S: f64 = 30.0;
@@ -146,7 +146,7 @@ async fn first_steps(arena: &Arena<'_>) -> Result<(f64, f64), String> {
 /// other changes always.
 pub(super) fn zones(root: &Path, scale: Scale) -> Result<Findings, String> {
     let stride = scale.pick("101", "1");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = workspace::cargo()
         .current_dir(root)
         .args(["test", "--workspace", "--locked", "--lib", "oracle", "--", "--nocapture"])
         .env("TESTMESH_ORACLE_STRIDE", stride)
