@@ -68,6 +68,11 @@ impl Target {
         Ok(Self { port, hits, kills, accepting })
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What steps send their requests to.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -79,7 +79,9 @@ pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     let mut servers = arena.servers(&spec, 2).await?;
     let load = load::steady(&servers[1], &arena.target, rate, Duration::from_millis(500)).await?;
     tokio::time::sleep(arena.seed.between(Duration::from_secs(2), Duration::from_secs(3))).await;
-    busy(arena).await?;
+    // The one that froze comes first, the other one serves all the while.
+    let one = busy(arena, servers.len()).await?;
+    servers.swap(0, one);
     servers[0].signal(Signal::SIGSTOP)?;
     let stopped = arena.ledger.now().await?;
     tokio::time::sleep(time).await;
@@ -94,7 +96,6 @@ pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     );
     findings.check("runs of the frozen runner were taken from it", !lost.is_empty(), format!("{} lost", lost.len()));
     servers[0].get("/livez").await?.done("the frozen server")?;
-    // The other one has served all the while.
     servers.swap(0, 1);
     findings.finish(arena, &mut servers, &load, Spoils::LOST).await?;
     let after = steps_of(arena, &lost).await?;
@@ -110,18 +111,29 @@ pub(super) async fn frozen(arena: &mut Arena<'_>) -> Result<Findings, String> {
     Ok(findings)
 }
 
-/// Waits until the server that was started first has runs in the middle, so that the fault hits some.
-async fn busy(arena: &Arena<'_>) -> Result<(), String> {
-    let held = "select count(*) from executions.executions where status = 'running' and session_id = \
-                (select id from executions.runner_sessions order by id limit 1)";
+/// Waits until one of the servers has runs in the middle, so that the fault hits some; its place in the order of starts.
+///
+/// Which one that is, nobody can say before: firings of one second may all go to the one that has waited longest.
+async fn busy(arena: &Arena<'_>, n_servers: usize) -> Result<usize, String> {
+    let held = "select (select count(*) from executions.executions e where e.status = 'running' and e.session_id = s.id) \
+                from executions.runner_sessions s order by s.id";
     let since = Instant::now();
-    while arena.ledger.number(held).await? < 2 {
+    loop {
+        let held: Vec<i64> = sqlx::query_scalar(held)
+            .fetch_all(&arena.ledger.pool)
+            .await
+            .map_err(|error| format!("read which runner has runs: {error}"))?;
+        if held.len() != n_servers {
+            return Err(format!("{} sessions of {n_servers} servers", held.len()));
+        }
+        if let Some(one) = held.iter().position(|runs| *runs >= 2) {
+            return Ok(one);
+        }
         if since.elapsed() > Duration::from_secs(20) {
-            return Err("the first server got no runs within 20 s".to_owned());
+            return Err(format!("no server got two runs at a time within 20 s: {held:?}"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
 }
 
 /// How many steps of these runs are on record.
@@ -160,7 +172,7 @@ pub(super) async fn deadly_job(arena: &mut Arena<'_>) -> Result<Findings, String
         }
         let killer = tokio::time::timeout(Duration::from_millis(500), arena.target.kills.recv()).await;
         let Ok(Some(port)) = killer else { continue };
-        let Some(victim) = servers.iter_mut().find(|server| owns(server, port)) else { continue };
+        let Some(victim) = servers.iter_mut().find(|server| owns(server, port, arena.target.port())) else { continue };
         victim.kill();
         deaths += 1;
         victim.start_ready().await?;
@@ -177,13 +189,14 @@ pub(super) async fn deadly_job(arena: &mut Arena<'_>) -> Result<Findings, String
     Ok(findings)
 }
 
-/// Whether the server has a socket on this port: whose request it was.
-fn owns(server: &Server, port: u16) -> bool {
+/// Whether the server has the socket from this port to the target's: whose request it was. The port alone does not tell:
+/// another socket may have the same one, to somebody else.
+fn owns(server: &Server, port: u16, target: u16) -> bool {
     let Some(pid) = server.pid() else { return false };
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
-    let local = format!("0100007F:{port:04X}");
+    let ends = [port, target].map(|port| format!("0100007F:{port:04X}"));
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let Some(line) = lines.find(|line| line.get(1) == Some(&local.as_str())) else { return false };
+    let Some(line) = lines.find(|line| line.get(1..3).is_some_and(|both| both == ends)) else { return false };
     let Some(socket) = line.get(9).map(|inode| format!("socket:[{inode}]")) else { return false };
     let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     open.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.to_string_lossy() == socket))
