@@ -208,16 +208,20 @@ impl<'s> Parser<'s> {
     fn binary(&mut self, least: u8) -> Parse<Node> {
         let start = self.peek().start;
         let mut left = self.prefix()?;
-        let mut compared = false;
+        let mut n_compared = 0;
         while let Some(infix) = self.infix() {
             if infix.binding() < least {
                 break;
             }
-            if infix.binding() == COMPARISON && std::mem::replace(&mut compared, true) {
-                return Err(self.chained());
+            if infix.binding() == COMPARISON {
+                n_compared += 1;
+                if n_compared == 2 {
+                    let error = self.chained();
+                    self.errors.push(error);
+                }
             }
             if infix.binding() < COMPARISON {
-                compared = false;
+                n_compared = 0;
             }
             left = self.apply(infix, left, start)?;
         }

@@ -322,6 +322,29 @@ fn mistakes_are_precise() {
 }
 
 #[test]
+fn a_chain_of_comparisons_is_one_mistake_and_the_rest_is_still_read() {
+    let cases = [
+        ("a < b < c", vec![6]),
+        ("a < b < c < d == e", vec![6]),
+        ("(a == b == c)", vec![8]),
+        ("[a == b == c, d]", vec![8]),
+        ("a < b < c ? d : e", vec![6]),
+        ("a is number is string", vec![12]),
+        ("a not in b not in c", vec![11]),
+        ("\"{{a < b < c}} and more\"", vec![9]),
+        ("len(a == b == c) > 0 && d > e > f", vec![11, 30]),
+        ("a == b && c == d", vec![]),
+        ("a + 1 == b || c < d", vec![]),
+        ("(a < b) == c", vec![]),
+    ];
+    for (text, places) in cases {
+        let errors = Expr::parse(text).err().unwrap_or_default();
+        assert!(errors.iter().all(|error| error.message.contains("chained")), "{text}: {errors:?}");
+        assert_eq!(errors.iter().map(|error| error.start).collect::<Vec<_>>(), places, "{text}");
+    }
+}
+
+#[test]
 fn every_name_that_is_suggested_can_be_called() {
     for name in function_names() {
         let known = functions::find(name).is_some() || parser::word_operator(name).is_some();
