@@ -142,7 +142,7 @@ pub enum DbError {
         #[source]
         source: sqlx::Error,
     },
-    /// The database was written by a newer release.
+    /// The schema was changed by a newer release in a way that this one cannot live with.
     #[error(
         "the database of schema `{schema}` at `{place}` comes from a newer release (it has migration {found}, this release knows up to {known}): \
          start that release, or restore a backup from before it"

@@ -1,4 +1,5 @@
-//! The history of each schema: numbered without gaps, confined to the schema, and never changed once released.
+//! The history of each schema: numbered without gaps, confined to the schema, adding to what is there, and never changed
+//! once released.
 //!
 //! `migrations/released.txt` has a line `sha256  path` for each released file.
 
@@ -16,12 +17,15 @@ use super::statement;
 use crate::finding::{Finding, Rule};
 use crate::workspace::{self, Failure};
 
+/// Releases start on schemas that have later migrations of the same thousand.
+const GENERATION: usize = 1_000;
+
 const RELEASED: &str = "migrations/released.txt";
 
 const NUMBER: Rule = Rule {
     name: "migration-number",
     reason: "the number is the order in which every installation applies them",
-    remedy: "call it `NNNN_name.sql` with the next number: 0001, 0002 …",
+    remedy: "call it `NNNN_name.sql` with the next number: 0001, 0002 …; or 1001, 2001 … when older servers cannot live with it",
 };
 
 const PLACE: Rule = Rule {
@@ -64,11 +68,15 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>, Failure> {
     let mut places = Vec::new();
     for (domain, engine) in super::DOMAINS.iter().flat_map(|domain| Engine::ALL.map(|engine| (domain, engine))) {
         let twins = folder(root, domain.schema, engine.other());
-        for (index, (path, text)) in of(root, domain.schema, engine)?.iter().enumerate() {
-            findings.extend(statement::check_migration(engine, root, path, text, domain.schema));
+        let mut last = 0;
+        for (path, text) in &of(root, domain.schema, engine)? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !is_numbered(name, index + 1) {
-                let message = format!("`{name}` is not number {:04}", index + 1);
+            let opening = (last / GENERATION + 1) * GENERATION + 1;
+            let opens = last == 0 || is_numbered(name, opening);
+            last = if last > 0 && opens { opening } else { last + 1 };
+            findings.extend(statement::check_migration((engine, !opens), root, path, text, domain.schema));
+            if !is_numbered(name, last) {
+                let message = format!("`{name}` is not number {last:04}");
                 findings.push(Finding::new(root, path, 1, &NUMBER, message));
             }
             if !twins.join(name).exists() {

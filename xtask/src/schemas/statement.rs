@@ -47,6 +47,12 @@ const OFFSET: Rule = Rule {
     remedy: "page by key: `(created_at, id) < ($1, $2)`",
 };
 
+const ADDS: Rule = Rule {
+    name: "migration-adds",
+    reason: "servers of the release before run, and start, on a schema of the same thousand",
+    remedy: "add beside what is there; or number it as the first of the next thousand, and say in the release's notes that there is no way back",
+};
+
 const KIND: Rule = Rule {
     name: "statement-kind",
     reason: "logic in the database (views, triggers) cannot be seen in the code that runs it, and pragmas are the connection's",
@@ -86,13 +92,39 @@ fn check_statement_for(engine: Engine, root: &Path, path: &Path, text: &str, sch
     check.findings
 }
 
-/// Checks a migration of a schema.
-pub(super) fn check_migration(engine: Engine, root: &Path, path: &Path, text: &str, schema: &str) -> Vec<Finding> {
+/// Checks a migration of a schema, on which releases that do not know it must go on working when `only_adds`.
+pub(super) fn check_migration(
+    (engine, only_adds): (Engine, bool),
+    root: &Path,
+    path: &Path,
+    text: &str,
+    schema: &str,
+) -> Vec<Finding> {
     let mut check = Check { engine, root, path, schema, findings: Vec::new(), names: BTreeSet::new() };
     for (line, statement) in check.parse(text) {
         check.migration_statement(line, &statement);
+        if only_adds && let Some(what) = taken_away(&statement) {
+            check.report(line, &ADDS, what);
+        }
     }
     check.findings
+}
+
+/// What a release that was written before the statement would miss, or be refused.
+fn taken_away(statement: &Statement) -> Option<String> {
+    match statement {
+        Statement::Drop { object_type: ObjectType::Table, .. } => Some("drops a table".to_owned()),
+        Statement::AlterTable(alter) => alter.operations.iter().find_map(|operation| match operation {
+            AlterTableOperation::AddColumn { column_def, .. } => {
+                let has = |wanted: fn(&ColumnOption) -> bool| column_def.options.iter().any(|one| wanted(&one.option));
+                let needed = has(|option| matches!(option, ColumnOption::NotNull));
+                let given = has(|option| matches!(option, ColumnOption::Default(_)));
+                (needed && !given).then(|| format!("column `{}` must be given", column_def.name))
+            }
+            other => Some(format!("`{}`", other.to_string().to_lowercase())),
+        }),
+        _ => None,
+    }
 }
 
 struct Check<'a> {

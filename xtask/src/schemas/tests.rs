@@ -197,7 +197,7 @@ fn a_migration_that_leaves_its_schema_is_found() {
         ("create table executions.other (id integer);\n", &[(1, "foreign-schema"), (1, "migration-applies")]),
         ("create table other (id integer);\n", &[(1, "foreign-schema")]),
         ("create index flows_more on flows (id);\n", &[(1, "foreign-schema"), (1, "migration-applies")]),
-        ("drop table executions.jobs;\n", &[(1, "foreign-schema"), (1, "migration-applies")]),
+        ("drop table executions.jobs;\n", &[(1, "foreign-schema"), (1, "migration-adds"), (1, "migration-applies")]),
         (
             "create table flows.other (\nid integer references executions.executions (id));\n",
             &[(1, "migration-applies"), (2, "foreign-schema")],
@@ -212,6 +212,31 @@ fn a_migration_that_leaves_its_schema_is_found() {
     for (migration, expected) in cases {
         let expected: Vec<_> = expected.iter().map(|(line, rule)| (second, *line, *rule)).collect();
         find(&[(second, migration), twin], &expected);
+    }
+}
+
+#[test]
+fn a_migration_that_older_releases_cannot_live_with_is_found() {
+    let cases: &[(&str, &[(usize, &str)])] = &[
+        ("alter table flows.flows add column tags text not null default '';\n", &[]),
+        ("create table flows.other (id integer) strict;\ndrop table flows.other;\n", &[(2, "migration-adds")]),
+        (
+            "alter table flows.flows add column a text;\nalter table flows.flows rename column a to b;\n",
+            &[(2, "migration-adds")],
+        ),
+        (
+            "alter table flows.flows add column a text;\nalter table flows.flows drop column a;\n",
+            &[(2, "migration-adds")],
+        ),
+    ];
+    for (migration, expected) in cases {
+        for (number, in_generation) in [("0002", true), ("1001", false)] {
+            let [path, twin] =
+                ["sqlite", "postgres"].map(|engine| format!("migrations/flows/{engine}/{number}_more.sql"));
+            let expected: Vec<_> =
+                expected.iter().filter(|_| in_generation).map(|(line, rule)| (path.as_str(), *line, *rule)).collect();
+            find(&[(&path, migration), (&twin, "update flows.flows set name = trim(name);\n")], &expected);
+        }
     }
 }
 

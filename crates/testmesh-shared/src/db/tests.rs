@@ -15,6 +15,9 @@ fn schema(sqlite: &'static [Migration]) -> Schema {
 const EDITED: Migration = Migration { sql: "create table things.names (title text)", ..FIRST };
 const BROKEN: Migration =
     Migration { version: 2, name: "broken", sql: "create table things.half (a text); create table nonsense" };
+const BREAKING: Migration =
+    Migration { version: 1_001, name: "rename", sql: "alter table things.names rename column name to title" };
+
 async fn open(folder: &DataFolder, migrations: &'static [Migration]) -> Result<Db, DbError> {
     Db::embedded(folder, &schema(migrations)).await
 }
@@ -68,13 +71,35 @@ async fn the_next_write_works_after_a_transaction_that_the_database_ended_itself
 }
 
 #[tokio::test]
-async fn database_of_a_newer_release_is_refused() {
+async fn release_works_on_a_database_to_which_a_newer_one_has_added() {
     let dir = tempfile::tempdir().unwrap();
     let folder = DataFolder::take(dir.path()).unwrap();
     open(&folder, &[FIRST, SECOND]).await.unwrap().close().await;
-    let error = open(&folder, &[FIRST]).await.unwrap_err();
-    assert!(matches!(error, DbError::Newer { found: 2, known: 1, .. }), "{error:?}");
+    let older = open(&folder, &[FIRST]).await.unwrap();
+    write(&older, "a").await.unwrap();
+    older.close().await;
+    let newer = open(&folder, &[FIRST, SECOND]).await.unwrap();
+    assert_eq!(count(&newer).await, 1);
+    assert!(write(&newer, "a").await.is_err(), "what the newer one added is still there");
+}
+
+#[tokio::test]
+async fn database_that_a_newer_release_has_changed_for_good_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::take(dir.path()).unwrap();
+    open(&folder, &[FIRST, SECOND, BREAKING]).await.unwrap().close().await;
+    let error = open(&folder, &[FIRST, SECOND]).await.unwrap_err();
+    assert!(matches!(error, DbError::Newer { found: 1_001, known: 2, .. }), "{error:?}");
     assert!(error.to_string().contains("newer release"), "{error}");
+}
+
+#[tokio::test]
+async fn database_with_an_older_migration_that_nobody_knows_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataFolder::take(dir.path()).unwrap();
+    open(&folder, &[FIRST, SECOND, BREAKING]).await.unwrap().close().await;
+    let error = open(&folder, &[FIRST, BREAKING]).await.unwrap_err();
+    assert!(matches!(error, DbError::Newer { found: 2, known: 1_001, .. }), "{error:?}");
 }
 
 #[tokio::test]
