@@ -57,11 +57,16 @@ pub(super) fn print(figures: &[Figure], json: bool) -> Result<(), String> {
     }
     println!("{:<58} {:>12} {:>12} {:>8} {:>12}", "", "value", "limit", "ratio", "goal");
     for figure in figures {
-        let limit = figure.limit.map_or(String::new(), |limit| format!("{limit:.1}"));
+        let limit = figure.limit.map_or(String::new(), number);
         let ratio = figure.ratio.map_or(String::new(), |ratio| format!("{ratio:.2} ×"));
-        let value = format!("{:.1} {}", figure.value, figure.unit);
+        let value = format!("{} {}", number(figure.value), figure.unit);
         let verdict = if figure.met { "" } else { "  missed" };
         println!("{:<58} {value:>12} {limit:>12} {ratio:>8} {:>12}{verdict}", figure.name, figure.goal);
     }
     Ok(())
+}
+
+/// Three digits at least of what is small.
+fn number(value: f64) -> String {
+    if value.abs() < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") }
 }
