@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use testmesh_api::{Access, Callers, Tokens};
 use testmesh_runner::files::Files;
+use testmesh_runner::programs::Programs;
 use testmesh_shared::net::NetPolicy;
 
 use crate::databases;
@@ -61,6 +62,18 @@ pub(crate) fn files(settings: &Settings) -> Result<Files, Failure> {
         return Err(Failure::Setting(format!("{}: `{}` is no folder", place(), folder.display())));
     }
     Ok(Files { base: root.clone(), root: Some(root), enabled: true })
+}
+
+/// The programs that flows may run, with the little they see of this process's environment.
+pub(crate) fn programs(settings: &Settings) -> Result<Programs, Failure> {
+    let names: Vec<String> = settings.exec_allow.iter().map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) {
+        let place = settings.in_force.place("exec_allow");
+        return Err(Failure::Setting(format!("{place}: a name of a program is empty")));
+    }
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Programs::named(names).with_environment(environment))
 }
 
 /// Where flows may connect to: not to this server itself, its other processes, nor to where its data is.

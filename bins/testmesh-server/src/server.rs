@@ -56,6 +56,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     let shape = Shape::of(settings)?;
     let access = callers::access(settings, &shape)?;
     let files = callers::files(settings)?;
+    let programs = callers::programs(settings)?;
     let background = Tasks::new();
     let credentials = credentials::read(settings, &shape, &background)?;
     let mut signals = Signals::listen().map_err(|error| Failure::failed(&error))?;
@@ -70,6 +71,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
         credentials: credentials.as_ref(),
         connector,
         files,
+        programs,
     };
     let wired = wiring::wire(around, &background).await?;
     announce(&listeners, &shape, &databases.place)?;

@@ -95,6 +95,11 @@ pub(crate) struct Settings {
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: Option<u32>,
 
+    /// Programs that flows may run (`exec`), as flows write them: psql,/usr/bin/curl. Whoever may write flows can do on this
+    /// machine what these programs can. Without it flows run no program.
+    #[arg(long, env = "TESTMESH_EXEC_ALLOW", value_name = "PROGRAMS", value_delimiter = ',', help_heading = "Runs")]
+    pub(crate) exec_allow: Vec<String>,
+
     /// A folder whose files flows may read. Without it flows read no files.
     #[arg(long, env = "TESTMESH_FLOW_FILES", value_name = "FOLDER", help_heading = "Runs")]
     pub(crate) flow_files: Option<PathBuf>,

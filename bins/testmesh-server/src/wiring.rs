@@ -5,6 +5,7 @@ use std::sync::Arc;
 use testmesh_api::Check;
 use testmesh_runner::executor::{self, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
+use testmesh_runner::programs::Programs;
 use testmesh_runner::remote::RemoteRunner;
 use testmesh_runner::repository::ExecutionRepository;
 use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
@@ -34,6 +35,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) credentials: Option<&'a Credentials>,
     pub(crate) connector: Connector,
     pub(crate) files: Files,
+    pub(crate) programs: Programs,
 }
 
 /// The domains as this process uses them; what nothing here needs is absent.
@@ -165,6 +167,7 @@ async fn runs(
                 environments,
                 connector: around.connector,
                 files: around.files,
+                programs: around.programs,
                 stream,
             };
             let config = ExecutorConfig {

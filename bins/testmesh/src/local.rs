@@ -11,6 +11,7 @@ use testmesh_runner::engine::{Engine, FlowSource, RunRequest};
 use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::{Flow, ParseOptions};
+use testmesh_runner::programs::Programs;
 use testmesh_runner::record::{Execution, Trigger};
 use testmesh_runner::value::Value;
 use testmesh_shared::clock::{Clock, SystemClock};
@@ -43,6 +44,7 @@ impl Local {
         };
         let engine =
             Engine::new(Arc::new(SystemClock), connector, Arc::new(flows), settings.os_env.clone(), "cli".to_owned())
+                .with_programs(Programs::all().with_environment(settings.os_env.clone()))
                 .with_shared_connections();
         Self { engine, settings }
     }

@@ -7,13 +7,20 @@ mod condition;
 mod database_query;
 mod db_poll;
 mod delay;
+mod exec;
 mod for_each;
 mod http_request;
 mod kafka;
 mod kafka_consumer;
 mod kafka_producer;
 mod log;
+mod messages;
+mod nats;
+mod nats_publish;
+mod nats_request;
+mod nats_subscribe;
 mod parallel;
+mod peer;
 mod redis;
 mod run_flow;
 mod sql;
@@ -30,6 +37,10 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &redis::Redis,
         &kafka_producer::KafkaProducer,
         &kafka_consumer::KafkaConsumer,
+        &nats_publish::NatsPublish,
+        &nats_subscribe::NatsSubscribe,
+        &nats_request::NatsRequest,
+        &exec::Exec,
         &log::Log,
         &delay::Delay,
         &assert::Assert,
@@ -66,7 +77,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "browser",
     "contract_generate",
     "contract_verify",
-    "exec",
     "grpc",
     "grpc_call",
     "grpc_stream",
@@ -78,6 +88,5 @@ pub(crate) const PLANNED: &[&str] = &[
     "mock_server_update",
     "mock_server_verify",
     "mqtt",
-    "nats",
     "websocket",
 ];

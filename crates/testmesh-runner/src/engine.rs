@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::EventSink;
 use crate::files::Files;
 use crate::flow::Flow;
+use crate::programs::Programs;
 use crate::record::{ExecutionError, ExecutionStatus, Trigger};
 use crate::value::Value;
 
@@ -55,6 +56,8 @@ pub struct Engine {
     pub(crate) runner: String,
     /// One client for all runs; none: each run has its own.
     pub(crate) http: Option<HttpClient>,
+    /// The programs that flows may run.
+    pub(crate) programs: Arc<Programs>,
 }
 
 /// Where `run_flow` finds other flows.
@@ -119,7 +122,14 @@ impl Engine {
         os_env: IndexMap<String, String>,
         runner: String,
     ) -> Self {
-        Self { clock, connector, flows, os_env: Arc::new(os_env), runner, http: None }
+        Self { clock, connector, flows, os_env: Arc::new(os_env), runner, http: None, programs: Arc::default() }
+    }
+
+    /// Lets flows run programs; without this they run none.
+    #[must_use]
+    pub fn with_programs(mut self, programs: Programs) -> Self {
+        self.programs = Arc::new(programs);
+        self
     }
 
     /// Lets the HTTP requests of all runs share connections, for a process whose runs belong together. Cookies and

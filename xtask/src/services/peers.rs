@@ -1,5 +1,6 @@
 //! The other servers that flows are tested against: each a row of a table, started like the rest, and only for tests.
 
+mod brokers;
 mod kafka;
 
 use std::fs;
@@ -74,6 +75,36 @@ pub(crate) static PEERS: &[Peer] = &[
         command: kafka::command,
         ready: kafka::answers,
         url: kafka::addresses,
+    },
+    Peer {
+        name: "Mosquitto",
+        variable: "TESTMESH_TEST_MQTT",
+        packages: &["mosquitto"],
+        programs: &["mosquitto", "mosquitto_passwd"],
+        prepare: brokers::prepare_mosquitto,
+        command: brokers::mosquitto,
+        ready: brokers::mosquitto_answers,
+        url: |_, port| Ok(brokers::url("mqtt", port)),
+    },
+    Peer {
+        name: "NATS",
+        variable: "TESTMESH_TEST_NATS",
+        packages: &["nats-server"],
+        programs: &["nats-server"],
+        prepare: |_| Ok(()),
+        command: brokers::nats,
+        ready: brokers::nats_answers,
+        url: |_, port| Ok(brokers::url("nats", port)),
+    },
+    Peer {
+        name: "RabbitMQ",
+        variable: "TESTMESH_TEST_AMQP",
+        packages: &["rabbitmq-server"],
+        programs: &["rabbitmq-server", "setpriv"],
+        prepare: |_| Ok(()),
+        command: brokers::rabbitmq,
+        ready: brokers::rabbitmq_answers,
+        url: |_, port| Ok(brokers::url("amqp", port)),
     },
 ];
 

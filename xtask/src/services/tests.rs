@@ -89,3 +89,20 @@ fn a_guard_ends_what_a_killed_process_left_running() {
     assert!(!left.wait().unwrap().success());
     assert!(!path.exists());
 }
+
+#[test]
+fn brokers_answer_and_leave_nothing_behind() {
+    use super::peers::{PEERS, Running};
+    let names = ["TESTMESH_TEST_MQTT", "TESTMESH_TEST_NATS", "TESTMESH_TEST_AMQP"];
+    let wanted: Vec<_> = PEERS.iter().filter(|peer| names.contains(&peer.variable)).collect();
+    let running =
+        Running::start(&wanted, Missing::Skip, std::path::Path::new("/nonexistent"), &mut Vec::new()).unwrap();
+    for reason in &running.missing {
+        eprintln!("skipped: {reason}");
+    }
+    let ports: Vec<u16> =
+        running.servers.iter().map(|(_, url)| url.rsplit(':').next().unwrap().parse().unwrap()).collect();
+    assert!(ports.iter().all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok()), "{ports:?}");
+    drop(running);
+    assert!(ports.iter().all(|port| std::net::TcpStream::connect(("127.0.0.1", *port)).is_err()), "{ports:?}");
+}

@@ -22,6 +22,7 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_LOG_FORMAT",
         "TESTMESH_LOG_LEVEL",
         "TESTMESH_CONCURRENCY",
+        "TESTMESH_EXEC_ALLOW",
         "TESTMESH_FLOW_FILES",
         "TESTMESH_NET_DENY",
         "TESTMESH_NET_ALLOW",
@@ -57,6 +58,7 @@ fn wrong_settings_are_refused_with_code_2() {
     check(&["--log-format", "xml"], "xml");
     check(&["--tokens-file", "/nonexistent/tokens"], "/nonexistent/tokens");
     check(&["--cors-origins", "evil"], "--cors-origins");
+    check(&["--exec-allow", "psql,,curl"], "--exec-allow");
     check(&["--listen", "127.0.0.1:0", "--net-deny", "everything"], "--net-deny");
     check(&["--flow-files", "/nonexistent/files"], "--flow-files");
     check(&["--concurrency", "0"], "--concurrency");

@@ -11,6 +11,7 @@ use testmesh_api::{
 };
 use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
+use testmesh_runner::programs::Programs;
 use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
 use testmesh_shared::clock::{Clock, SystemClock};
 use testmesh_shared::db::{DataFolder, Db};
@@ -86,6 +87,7 @@ impl TestApp {
             environments: Arc::clone(&environments),
             connector: Connector::new(NetPolicy::server(&[])),
             files: Files::none(),
+            programs: Programs::none(),
             stream: None,
         };
         let runs = executor::start(parts, differences.executor.unwrap_or_default()).await.unwrap();

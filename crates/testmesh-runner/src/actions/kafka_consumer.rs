@@ -1,6 +1,6 @@
 //! `kafka_consumer`: waits for messages of a topic.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,10 +14,9 @@ use kafka_protocol::records::{Record, RecordBatchDecoder};
 use tokio::time::Instant;
 
 use super::kafka::{self, Kafka, KafkaError};
+use super::messages::{self, Expected, Source};
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::{ActionContext, Resolved, at_key, entries};
-use crate::record::ErrorKind;
-use crate::units::show_duration;
+use crate::engine::{ActionContext, Resolved};
 use crate::value::Value;
 
 /// Versions that every broker from 2.3 to 4.x speaks.
@@ -35,25 +34,11 @@ const LATEST: i64 = -1;
 /// And for its beginning.
 const EARLIEST: i64 = -2;
 
-const MATCH: Kind = Kind::Object(&[
+const MATCH: Field = messages::match_field(Kind::Object(&[
     Field { name: "key", aliases: &[], kind: Kind::Any, required: false, default: None, doc: "The message's key." },
-    Field {
-        name: "headers",
-        aliases: &[],
-        kind: Kind::Map(&Kind::Any),
-        required: false,
-        default: None,
-        doc: "Headers that it must have.",
-    },
-    Field {
-        name: "json_path",
-        aliases: &["expression", "conditions", "value"],
-        kind: Kind::Assertions,
-        required: false,
-        default: None,
-        doc: "Expressions that must hold; `$` is the message's value, `key`, `headers`, `partition` … are its own.",
-    },
-]);
+    messages::MATCH_HEADERS,
+    messages::MATCH_VALUE,
+]));
 
 static SPEC: ActionSpec = ActionSpec {
     name: "kafka_consumer",
@@ -66,38 +51,10 @@ static SPEC: ActionSpec = ActionSpec {
     config: &[
         kafka::BROKERS,
         kafka::TOPIC,
-        Field {
-            name: "count",
-            aliases: &["max_messages"],
-            kind: Kind::Integer { min: 1, max: 100_000 },
-            required: false,
-            default: Some("1"),
-            doc: "How many messages to wait for.",
-        },
-        Field {
-            name: "min_count",
-            aliases: &["min_messages"],
-            kind: Kind::Integer { min: 0, max: 100_000 },
-            required: false,
-            default: Some("`count`"),
-            doc: "How many are enough when the time is over. With 0 the step passes without any.",
-        },
-        Field {
-            name: "timeout",
-            aliases: &["max_wait"],
-            kind: Kind::Duration { zero: false },
-            required: false,
-            default: Some("30s"),
-            doc: "How long to wait.",
-        },
-        Field {
-            name: "match",
-            aliases: &["filter"],
-            kind: MATCH,
-            required: false,
-            default: None,
-            doc: "Which messages count.",
-        },
+        messages::COUNT,
+        messages::MIN_COUNT,
+        messages::TIMEOUT,
+        MATCH,
         Field {
             name: "from_beginning",
             aliases: &[],
@@ -135,7 +92,7 @@ static SPEC: ActionSpec = ActionSpec {
             doc: "The messages in the order they came: `topic`, `partition`, `offset`, `key`, `value` (JSON parsed), `value_raw`, \
                   `headers`, `timestamp`.",
         },
-        ResultField { name: "count", kind: "integer", doc: "How many there are." },
+        messages::N_MESSAGES,
     ],
     open_result: false,
     reserved: &["messages", "count"],
@@ -162,41 +119,15 @@ impl Action for KafkaConsumer {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
         let kafka = Kafka::of(cx, &config)?;
+        let expected = Expected::read(&config, &["key"])?;
         let topic = config.required_text("topic")?;
-        let count = config.integer("count")?.map_or(1, |count| usize::try_from(count).unwrap_or(1));
-        let enough = config.integer("min_count")?.map_or(count, |least| usize::try_from(least).unwrap_or(0));
-        let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));
-        let wanted = Wanted::read(&config)?;
-        let mut found = Vec::new();
-        let mut trouble = None;
-        let reader = Reader { cx, kafka: &kafka, topic: &topic, start: start(cx, &config)? };
-        let reading = read(&reader, &wanted, count, &mut found, &mut trouble);
-        let outcome = tokio::time::timeout(limit, reading).await;
         let request = Value::map([
             ("brokers", Value::Text(kafka.cluster.shown())),
             ("topic", Value::Text(topic.clone())),
-            ("count", Value::from(count)),
+            ("count", Value::from(expected.count())),
         ]);
-        let n_found = found.len();
-        let primary = found.first().and_then(|message: &Value| message.get("value"));
-        let result = Value::map([("messages", Value::list(found)), ("count", Value::from(n_found))]);
-        let result = ActionResult { request: request.into(), response: result.clone().into(), result, primary };
-        let error = match outcome {
-            Ok(Ok(())) => return Ok(result),
-            Ok(Err(Failure::Kafka(error))) => error.into_action_error(&kafka.cluster),
-            Ok(Err(Failure::Match(error))) => error,
-            Err(_) if n_found >= enough => return Ok(result),
-            Err(_) => {
-                let trouble = trouble.map(|last| format!(", last: {last}")).unwrap_or_default();
-                let message = format!(
-                    "`{}`: {n_found} of {enough} messages of `{topic}` within {}{trouble}",
-                    kafka.cluster.shown(),
-                    show_duration(limit)
-                );
-                ActionError::new(ErrorKind::Timeout, message)
-            }
-        };
-        Err(ActionError { partial: Some(Box::new(result)), ..error })
+        let mut reader = Reader::new(kafka, topic, start(cx, &config)?);
+        expected.receive(cx, &mut reader, request).await
     }
 }
 
@@ -211,129 +142,108 @@ fn start(cx: &ActionContext<'_>, config: &Resolved) -> Result<i64, ActionError> 
     })
 }
 
-/// Which messages count.
-struct Wanted {
-    key: Option<ByteString>,
-    headers: Vec<(ByteString, ByteString)>,
-}
-
-impl Wanted {
-    fn read(config: &Resolved) -> Result<Self, ActionError> {
-        let section = config.section("match")?.unwrap_or_default();
-        let key = section.value("key").and_then(Value::to_text);
-        let headers = section.map("headers")?;
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.to_text().unwrap_or_default())).collect();
-        Ok(Self { key, headers })
-    }
-
-    fn takes(&self, cx: &ActionContext<'_>, message: &Value) -> Result<bool, ActionError> {
-        let text = |value: Option<Value>| value.and_then(|value| value.to_text());
-        if self.key.is_some() && text(message.get("key")) != self.key {
-            return Ok(false);
-        }
-        let headers = message.get("headers").unwrap_or_default();
-        if self.headers.iter().any(|(name, value)| text(headers.get(name)).as_ref() != Some(value)) {
-            return Ok(false);
-        }
-        let conditions = cx.config().assertions("match.json_path");
-        if conditions.is_empty() {
-            return Ok(true);
-        }
-        let mut locals: Vec<(ByteString, Value)> = entries(message).unwrap_or_default().into_iter().collect();
-        locals.push(("$".into(), message.get("value").unwrap_or_default()));
-        let scope = cx.layer(locals);
-        for condition in conditions {
-            // A message of another shape is not the one that is waited for.
-            match condition.expression.check(scope.as_ref()) {
-                Ok(checked) if checked.holds => {}
-                Ok(_) => return Ok(false),
-                Err(error) => return Err(at_key("match", &error)),
-            }
-        }
-        Ok(true)
-    }
-}
-
-enum Failure {
-    Kafka(KafkaError),
-    Match(ActionError),
-}
+/// Who leads which partitions.
+type Leaders = HashMap<(String, u16), Vec<i32>>;
 
 struct Reader<'a> {
-    cx: &'a ActionContext<'a>,
-    kafka: &'a Kafka<'a>,
-    topic: &'a ByteString,
+    kafka: Kafka<'a>,
+    topic: ByteString,
     start: i64,
+    /// None: to be asked for.
+    leaders: Option<Leaders>,
+    /// The next message of each partition.
+    offsets: HashMap<i32, i64>,
+    /// What was fetched and is still to be given.
+    fetched: VecDeque<Value>,
+    /// What went wrong on the way and may pass.
+    trouble: Option<String>,
 }
 
-/// Reads until `count` messages are found. What goes wrong on the way and may pass is noted in `trouble`.
-async fn read(
-    reader: &Reader<'_>,
-    wanted: &Wanted,
-    count: usize,
-    found: &mut Vec<Value>,
-    trouble: &mut Option<String>,
-) -> Result<(), Failure> {
-    let mut offsets: HashMap<i32, i64> = HashMap::new();
-    loop {
-        match reader.round(&mut offsets, wanted, count, found).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(Failure::Kafka(KafkaError::Moved(message))) => {
-                *trouble = Some(message);
-                tokio::time::sleep(MOVED).await;
-            }
-            Err(failure) => return Err(failure),
+#[async_trait]
+impl Source for Reader<'_> {
+    fn server(&self) -> ByteString {
+        self.kafka.cluster.shown()
+    }
+
+    fn name(&self) -> ByteString {
+        self.topic.clone()
+    }
+
+    async fn subscribe(&mut self) -> Result<(), ActionError> {
+        while let Err(error) = self.find().await {
+            self.bear(error).await?;
         }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Value, ActionError> {
+        loop {
+            if let Some(message) = self.fetched.pop_front() {
+                return Ok(message);
+            }
+            if let Err(error) = self.fetch_all().await {
+                self.bear(error).await?;
+            }
+        }
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 }
 
-impl Reader<'_> {
-    /// Asks the leaders until they have moved, or enough messages are there.
-    async fn round(
-        &self,
-        offsets: &mut HashMap<i32, i64>,
-        wanted: &Wanted,
-        count: usize,
-        found: &mut Vec<Value>,
-    ) -> Result<bool, Failure> {
-        let partitions = self.kafka.partitions(self.topic).await.map_err(Failure::Kafka)?;
-        let mut by_leader: HashMap<(String, u16), Vec<i32>> = HashMap::new();
+impl<'a> Reader<'a> {
+    fn new(kafka: Kafka<'a>, topic: ByteString, start: i64) -> Self {
+        let (offsets, fetched) = (HashMap::new(), VecDeque::new());
+        Self { kafka, topic, start, leaders: None, offsets, fetched, trouble: None }
+    }
+
+    /// Waits before the leaders are asked for again, if that is what is wrong.
+    async fn bear(&mut self, error: KafkaError) -> Result<(), ActionError> {
+        let KafkaError::Moved(message) = error else { return Err(error.into_action_error(&self.kafka.cluster)) };
+        self.trouble = Some(message);
+        self.leaders = None;
+        tokio::time::sleep(MOVED).await;
+        Ok(())
+    }
+
+    /// Finds the leaders, and where each partition starts.
+    async fn find(&mut self) -> Result<Leaders, KafkaError> {
+        if let Some(leaders) = &self.leaders {
+            return Ok(leaders.clone());
+        }
+        let partitions = self.kafka.partitions(&self.topic).await?;
+        let mut leaders = Leaders::new();
         for (number, leader) in partitions.leaders {
-            by_leader.entry(leader).or_default().push(number);
+            leaders.entry(leader).or_default().push(number);
         }
-        for ((host, port), numbers) in &by_leader {
-            self.offsets((host, *port), numbers, offsets).await.map_err(Failure::Kafka)?;
+        for ((host, port), numbers) in &leaders {
+            self.find_offsets((host, *port), numbers).await?;
         }
-        loop {
-            // With one leader the broker waits for us; with several each gets its turn.
-            let wait = LONGEST_WAIT / u32::try_from(by_leader.len()).unwrap_or(u32::MAX).max(1);
-            for ((host, port), numbers) in &by_leader {
-                let records = self.fetch((host, *port), numbers, offsets, wait).await.map_err(Failure::Kafka)?;
-                for (partition, record) in records {
-                    let message = message(self.topic, partition, &record);
-                    if wanted.takes(self.cx, &message).map_err(Failure::Match)? {
-                        found.push(message);
-                    }
-                    if found.len() >= count {
-                        return Ok(true);
-                    }
-                }
+        self.leaders = Some(leaders.clone());
+        Ok(leaders)
+    }
+
+    /// Asks each leader once.
+    async fn fetch_all(&mut self) -> Result<(), KafkaError> {
+        let leaders = self.find().await?;
+        // With one leader the broker waits for us; with several each gets its turn.
+        let wait = LONGEST_WAIT / u32::try_from(leaders.len()).unwrap_or(u32::MAX).max(1);
+        for ((host, port), numbers) in &leaders {
+            for (partition, record) in self.fetch((host, *port), numbers, wait).await? {
+                let message = message(&self.topic, partition, &record);
+                self.fetched.push_back(message);
             }
         }
+        Ok(())
     }
 
     /// Finds where each partition starts that has no place yet.
-    async fn offsets(
-        &self,
-        (host, port): (&str, u16),
-        numbers: &[i32],
-        offsets: &mut HashMap<i32, i64>,
-    ) -> Result<(), KafkaError> {
+    async fn find_offsets(&mut self, (host, port): (&str, u16), numbers: &[i32]) -> Result<(), KafkaError> {
         for start in [self.start, LATEST] {
             let missing: Vec<ListOffsetsPartition> = numbers
                 .iter()
-                .filter(|number| !offsets.contains_key(*number))
+                .filter(|number| !self.offsets.contains_key(*number))
                 .map(|number| ListOffsetsPartition::default().with_partition_index(*number).with_timestamp(start))
                 .collect();
             if missing.is_empty() {
@@ -348,7 +258,7 @@ impl Reader<'_> {
                 }
                 // Nothing is as new as the run: the next message is the first.
                 if partition.offset >= 0 {
-                    offsets.insert(partition.partition_index, partition.offset);
+                    self.offsets.insert(partition.partition_index, partition.offset);
                 }
             }
         }
@@ -356,16 +266,15 @@ impl Reader<'_> {
     }
 
     async fn fetch(
-        &self,
+        &mut self,
         (host, port): (&str, u16),
         numbers: &[i32],
-        offsets: &mut HashMap<i32, i64>,
         wait: Duration,
     ) -> Result<Vec<(i32, Record)>, KafkaError> {
         let partitions = numbers
             .iter()
             .filter_map(|number| {
-                let offset = *offsets.get(number)?;
+                let offset = *self.offsets.get(number)?;
                 let partition = FetchPartition::default().with_partition(*number).with_fetch_offset(offset);
                 Some(partition.with_partition_max_bytes(PARTITION_BYTES))
             })
@@ -389,9 +298,9 @@ impl Reader<'_> {
                 return Err(error);
             }
             let number = partition.partition_index;
-            let from = offsets.get(&number).copied().unwrap_or(0);
+            let from = self.offsets.get(&number).copied().unwrap_or(0);
             for record in records(partition.records.clone().unwrap_or_default(), from)? {
-                offsets.insert(number, record.offset + 1);
+                self.offsets.insert(number, record.offset + 1);
                 if !record.control {
                     found.push((number, record));
                 }
@@ -430,17 +339,8 @@ fn records(mut bytes: Bytes, from: i64) -> Result<Vec<Record>, KafkaError> {
 
 /// A message as a flow sees it.
 fn message(topic: &ByteString, partition: i32, record: &Record) -> Value {
-    let text = |bytes: &Option<Bytes>| match bytes {
-        None => Value::Null,
-        Some(bytes) => ByteString::try_from(bytes.clone()).map_or_else(|_| Value::Bytes(bytes.clone()), Value::Text),
-    };
-    let raw = text(&record.value);
-    let value = match (&record.value, raw.as_str().map(str::trim_start)) {
-        (Some(bytes), Some(json)) if json.starts_with(['{', '[']) => {
-            Value::from_json_bytes(bytes.clone()).unwrap_or_else(|_| raw.clone())
-        }
-        _ => raw.clone(),
-    };
+    let text = |bytes: &Option<Bytes>| bytes.clone().map_or(Value::Null, messages::text);
+    let (value, raw) = record.value.clone().map_or_else(Default::default, messages::value_and_raw);
     let headers = record.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
     Value::map([
         ("topic", Value::Text(topic.clone())),

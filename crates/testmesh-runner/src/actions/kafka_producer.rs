@@ -15,6 +15,7 @@ use kafka_protocol::records::{
 };
 
 use super::kafka::{self, Kafka, KafkaError, Partitions};
+use super::messages;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::{ActionContext, Resolved};
 use crate::record::ErrorKind;
@@ -149,7 +150,7 @@ impl Message {
         let headers: IndexMap<StrBytes, Option<Bytes>> = config
             .map("headers")?
             .iter()
-            .map(|(name, value)| (StrBytes::from_string(name.to_string()), bytes(value)))
+            .map(|(name, value)| (StrBytes::from_string(name.to_string()), messages::payload(value)))
             .collect();
         let compression = match config.text("compression")?.as_deref() {
             Some("gzip") => Compression::Gzip,
@@ -168,8 +169,8 @@ impl Message {
             offset: 0,
             sequence: NO_SEQUENCE,
             timestamp: cx.now().timestamp_millis(),
-            key: bytes(&key),
-            value: bytes(&payload),
+            key: messages::payload(&key),
+            value: messages::payload(&payload),
             headers,
         };
         Ok(Self {
@@ -238,15 +239,6 @@ impl Message {
             ("offset", Value::Int(stored.base_offset)),
             ("timestamp", Value::Int(if appended < 0 { self.record.timestamp } else { appended })),
         ]))
-    }
-}
-
-/// What is sent of a value; none for null.
-fn bytes(value: &Value) -> Option<Bytes> {
-    match value {
-        Value::Null => None,
-        Value::Bytes(bytes) => Some(bytes.clone()),
-        _ => value.to_text().map(|text| text.as_bytes().clone()),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::event::RunEventKind;
 use crate::expr::EvalError;
 use crate::files::Files;
 use crate::flow::Step;
+use crate::programs::Programs;
 use crate::record::{AssertionRecord, ErrorKind, LogRecord, StepError};
 use crate::scope::Scope;
 use crate::template::Lookup;
@@ -104,6 +105,11 @@ impl<'a> ActionContext<'a> {
     /// The files the run may read.
     pub(crate) fn files(&self) -> &'a Files {
         &self.flow.run.files
+    }
+
+    /// The programs the run may start.
+    pub(crate) fn programs(&self) -> &'a Programs {
+        &self.flow.run.engine.programs
     }
 
     /// The client of all runs, where they share one, or a new one.

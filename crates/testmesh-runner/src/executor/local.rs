@@ -39,6 +39,7 @@ use crate::executor::session::Session;
 use crate::executor::slots::Slots;
 use crate::executor::{Cancelled, Executor, NewBatch, NewRun, SubmitError, recovery};
 use crate::files::Files;
+use crate::programs::Programs;
 use crate::record::{Batch, Execution, ExecutionStatus};
 use crate::repository::{ExecutionRepository, RepositoryError, Store};
 
@@ -65,6 +66,8 @@ pub struct ExecutorParts {
     pub connector: Connector,
     /// The files flows may read.
     pub files: Files,
+    /// The programs flows may run.
+    pub programs: Programs,
     /// Where jobs come from, and where what became of them is told; none: this process takes no jobs.
     pub stream: Option<Arc<dyn Stream>>,
 }
@@ -112,7 +115,8 @@ pub async fn start(parts: ExecutorParts, config: ExecutorConfig) -> Result<Execu
     store.forget_keys(keys_expired(&*clock)).await?;
     let flows = Arc::new(Flows::new(parts.flows));
     let source: Arc<dyn crate::engine::FlowSource> = Arc::clone(&flows) as _;
-    let engine = Engine::new(Arc::clone(&clock), parts.connector, source, IndexMap::new(), config.runner);
+    let engine = Engine::new(Arc::clone(&clock), parts.connector, source, IndexMap::new(), config.runner)
+        .with_programs(parts.programs);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let writers = if shared { processors.min(WRITERS) } else { 1 };
     let local = Arc::new(Local {

@@ -10,6 +10,7 @@ use testmesh_runner::engine::{Engine, FlowSource, RunRequest};
 use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::{Flow, ParseOptions};
+use testmesh_runner::programs::Programs;
 use testmesh_runner::record::{StepRecord, Trigger};
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::ids::ExecutionId;
@@ -20,11 +21,25 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Setting {
     pub(crate) policy: NetPolicy,
     pub(crate) files: Files,
+    pub(crate) programs: Programs,
+    /// `secrets.X`.
+    pub(crate) secrets: HashMap<String, String>,
+    /// Cancels the run.
+    pub(crate) cancel: CancellationToken,
+    /// Cancels the run when the step with this id has begun.
+    pub(crate) cancel_at: Option<&'static str>,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { policy: NetPolicy::open(), files: Files::none() }
+        Self {
+            policy: NetPolicy::open(),
+            files: Files::none(),
+            programs: Programs::none(),
+            secrets: HashMap::new(),
+            cancel: CancellationToken::new(),
+            cancel_at: None,
+        }
     }
 }
 
@@ -42,7 +57,8 @@ pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecor
     let connector = Connector::new(setting.policy);
     let clock = Arc::new(SystemClock);
     let id = ExecutionId::generate(&*clock);
-    let engine = Engine::new(clock, connector, Arc::new(NoFlows), IndexMap::new(), "test".to_owned());
+    let engine = Engine::new(clock, connector, Arc::new(NoFlows), IndexMap::new(), "test".to_owned())
+        .with_programs(setting.programs);
     let request = RunRequest {
         execution_id: id,
         flow_id: None,
@@ -50,7 +66,7 @@ pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecor
         variables: IndexMap::new(),
         environment: IndexMap::new(),
         env_file: IndexMap::new(),
-        secrets: HashMap::new(),
+        secrets: setting.secrets,
         seed: None,
         strict: false,
         dry_run: false,
@@ -60,18 +76,24 @@ pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecor
         first_seq: 1,
         trigger: Trigger::Cli,
     };
-    let finished = Arc::new(Finished::default());
-    engine.run(request, Arc::clone(&finished) as Arc<dyn EventSink>, CancellationToken::new()).await;
-    std::mem::take(&mut *finished.0.lock())
+    let finished =
+        Arc::new(Finished { records: Mutex::default(), cancel: setting.cancel.clone(), cancel_at: setting.cancel_at });
+    engine.run(request, Arc::clone(&finished) as Arc<dyn EventSink>, setting.cancel).await;
+    std::mem::take(&mut *finished.records.lock())
 }
 
-#[derive(Default)]
-struct Finished(Mutex<Vec<StepRecord>>);
+struct Finished {
+    records: Mutex<Vec<StepRecord>>,
+    cancel: CancellationToken,
+    cancel_at: Option<&'static str>,
+}
 
 impl EventSink for Finished {
     fn emit(&self, event: RunEvent) {
-        if let RunEventKind::StepFinished(record) = event.kind {
-            self.0.lock().push(Arc::unwrap_or_clone(record));
+        match event.kind {
+            RunEventKind::StepStarted(step) if Some(step.id.as_str()) == self.cancel_at => self.cancel.cancel(),
+            RunEventKind::StepFinished(record) => self.records.lock().push(Arc::unwrap_or_clone(record)),
+            _ => {}
         }
     }
 }

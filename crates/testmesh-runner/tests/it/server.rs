@@ -10,6 +10,7 @@ use testmesh_runner::executor::{
     Definition, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts, NewRun, SubmitError, start,
 };
 use testmesh_runner::files::Files;
+use testmesh_runner::programs::Programs;
 use testmesh_runner::record::{Execution, Trigger};
 use testmesh_runner::remote::{ServeParts, connect, serve};
 use testmesh_runner::repository::ExecutionRepository;
@@ -96,6 +97,7 @@ impl Server {
             environments: Arc::clone(&environments),
             connector: Connector::new(NetPolicy::open()),
             files: Files::none(),
+            programs: Programs::none(),
             stream,
         };
         let handle = start(parts, config).await.unwrap();

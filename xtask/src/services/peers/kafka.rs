@@ -93,7 +93,7 @@ fn properties(data: &Path, port: u16, controller: u16, sasl: u16) -> Result<Stri
     ))
 }
 
-fn free_port() -> Result<u16, Failure> {
+pub(super) fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

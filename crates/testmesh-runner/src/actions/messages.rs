@@ -1,0 +1,228 @@
+//! What the actions that wait for messages share: which messages count, how many, how long, and what comes of them.
+//!
+//! A protocol gives a [`Source`]: it subscribes first, and from then on no message is missed, however late the first
+//! [`Source::next`] is.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::action::{ActionError, ActionResult, Field, Kind, ResultField};
+use crate::engine::{ActionContext, Resolved, at_key, entries};
+use crate::record::ErrorKind;
+use crate::units::show_duration;
+use crate::value::Value;
+
+pub(super) const COUNT: Field = Field {
+    name: "count",
+    aliases: &["max_messages"],
+    kind: Kind::Integer { min: 1, max: 100_000 },
+    required: false,
+    default: Some("1"),
+    doc: "How many messages to wait for.",
+};
+pub(super) const MIN_COUNT: Field = Field {
+    name: "min_count",
+    aliases: &["min_messages"],
+    kind: Kind::Integer { min: 0, max: 100_000 },
+    required: false,
+    default: Some("`count`"),
+    doc: "How many are enough when the time is over. With 0 the step passes without any.",
+};
+pub(super) const TIMEOUT: Field = Field {
+    name: "timeout",
+    aliases: &["max_wait"],
+    kind: Kind::Duration { zero: false },
+    required: false,
+    default: Some("30s"),
+    doc: "How long to wait.",
+};
+pub(super) const MATCH_HEADERS: Field = Field {
+    name: "headers",
+    aliases: &[],
+    kind: Kind::Map(&Kind::Any),
+    required: false,
+    default: None,
+    doc: "Headers that it must have.",
+};
+pub(super) const MATCH_VALUE: Field = Field {
+    name: "json_path",
+    aliases: &["expression", "conditions", "value"],
+    kind: Kind::Assertions,
+    required: false,
+    default: None,
+    doc: "Expressions that must hold; `$` is the message's value, what else it has is known by its name.",
+};
+pub(super) const N_MESSAGES: ResultField = ResultField { name: "count", kind: "integer", doc: "How many there are." };
+
+/// The key `match` with what can be asked of a message.
+pub(super) const fn match_field(kind: Kind) -> Field {
+    Field { name: "match", aliases: &["filter"], kind, required: false, default: None, doc: "Which messages count." }
+}
+
+/// Where messages come from.
+#[async_trait]
+pub(super) trait Source: Send {
+    /// What may be shown of the server: `nats://localhost:4222`.
+    fn server(&self) -> ByteString;
+    /// What the messages are of: the name of the topic, subject or queue.
+    fn name(&self) -> ByteString;
+    /// Makes sure that every message from now on is there for [`Source::next`].
+    async fn subscribe(&mut self) -> Result<(), ActionError>;
+    /// The next message, a map with its `value` and what else the protocol knows of it.
+    async fn next(&mut self) -> Result<Value, ActionError>;
+    /// Hears whether the message that came last counts.
+    async fn settle(&mut self, _counts: bool) -> Result<(), ActionError> {
+        Ok(())
+    }
+    /// What went wrong on the way and may pass, for the message of a time-out.
+    fn trouble(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// How many messages, how long, and which.
+pub(super) struct Expected {
+    count: usize,
+    enough: usize,
+    limit: Duration,
+    /// A field of the message and what it must be.
+    fields: Vec<(&'static str, ByteString)>,
+    headers: Vec<(ByteString, ByteString)>,
+}
+
+impl Expected {
+    /// Reads it from the configuration. `fields` are the keys of `match` that name a field of the message.
+    pub(super) fn read(config: &Resolved, fields: &[&'static str]) -> Result<Self, ActionError> {
+        let count = config.integer("count")?.map_or(1, |count| usize::try_from(count).unwrap_or(1));
+        let section = config.section("match")?.unwrap_or_default();
+        let field = |name: &&'static str| Some((*name, section.value(name)?.to_text()?));
+        let headers = section.map("headers")?;
+        Ok(Self {
+            count,
+            enough: config.integer("min_count")?.map_or(count, |least| usize::try_from(least).unwrap_or(0)),
+            limit: config.duration("timeout")?.unwrap_or(Duration::from_secs(30)),
+            fields: fields.iter().filter_map(field).collect(),
+            headers: headers.iter().map(|(name, value)| (name.clone(), value.to_text().unwrap_or_default())).collect(),
+        })
+    }
+
+    /// How many messages are waited for.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn takes(&self, cx: &ActionContext<'_>, message: &Value) -> Result<bool, ActionError> {
+        let text = |value: Option<Value>| value.and_then(|value| value.to_text());
+        if self.fields.iter().any(|(name, value)| text(message.get(name)).as_ref() != Some(value)) {
+            return Ok(false);
+        }
+        let headers = message.get("headers").unwrap_or_default();
+        if self.headers.iter().any(|(name, value)| text(headers.get(name)).as_ref() != Some(value)) {
+            return Ok(false);
+        }
+        let conditions = cx.config().assertions("match.json_path");
+        if conditions.is_empty() {
+            return Ok(true);
+        }
+        let mut locals: Vec<(ByteString, Value)> = entries(message).unwrap_or_default().into_iter().collect();
+        locals.push(("$".into(), message.get("value").unwrap_or_default()));
+        let scope = cx.layer(locals);
+        for condition in conditions {
+            // A message of another shape is not the one that is waited for.
+            match condition.expression.check(scope.as_ref()) {
+                Ok(checked) if checked.holds => {}
+                Ok(_) => return Ok(false),
+                Err(error) => return Err(at_key("match", &error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Subscribes and waits until the messages are there.
+    pub(super) async fn receive(
+        &self,
+        cx: &ActionContext<'_>,
+        source: &mut dyn Source,
+        request: Value,
+    ) -> Result<ActionResult, ActionError> {
+        let since = tokio::time::Instant::now();
+        cx.note_request(request.clone().into());
+        match tokio::time::timeout(self.limit, source.subscribe()).await {
+            Ok(Ok(())) => self.collect(cx, source, self.limit.saturating_sub(since.elapsed()), request).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.too_few(source, 0)),
+        }
+    }
+
+    /// Waits until the messages of a source that has subscribed are there, for at most `limit`.
+    pub(super) async fn collect(
+        &self,
+        cx: &ActionContext<'_>,
+        source: &mut dyn Source,
+        limit: Duration,
+        request: Value,
+    ) -> Result<ActionResult, ActionError> {
+        let mut found = Vec::new();
+        let reading = async {
+            while found.len() < self.count {
+                let message = source.next().await?;
+                let counts = self.takes(cx, &message)?;
+                source.settle(counts).await?;
+                if counts {
+                    found.push(message);
+                }
+            }
+            Ok::<_, ActionError>(())
+        };
+        let outcome = match tokio::time::timeout(limit, reading).await {
+            Ok(outcome) => outcome,
+            Err(_) if found.len() >= self.enough => Ok(()),
+            Err(_) => Err(self.too_few(source, found.len())),
+        };
+        let n_found = found.len();
+        let primary = found.first().and_then(|message: &Value| message.get("value"));
+        let result = Value::map([("messages", Value::list(found)), ("count", Value::from(n_found))]);
+        let result = ActionResult { request: request.into(), response: result.clone().into(), result, primary };
+        match outcome {
+            Ok(()) => Ok(result),
+            Err(error) => Err(ActionError { partial: Some(Box::new(result)), ..error }),
+        }
+    }
+
+    fn too_few(&self, source: &dyn Source, n_found: usize) -> ActionError {
+        let trouble = source.trouble().map(|last| format!(", last: {last}")).unwrap_or_default();
+        let message = format!(
+            "`{}`: {n_found} of {} messages of `{}` within {}{trouble}",
+            source.server(),
+            self.enough,
+            source.name(),
+            show_duration(self.limit)
+        );
+        ActionError::new(ErrorKind::Timeout, message)
+    }
+}
+
+/// What is sent of a value: a map or list as JSON, bytes and text as they are; none for null.
+pub(super) fn payload(value: &Value) -> Option<Bytes> {
+    match value {
+        Value::Null => None,
+        Value::Bytes(bytes) => Some(bytes.clone()),
+        _ => value.to_text().map(|text| text.as_bytes().clone()),
+    }
+}
+
+/// Text where it is one.
+pub(super) fn text(bytes: Bytes) -> Value {
+    ByteString::try_from(bytes.clone()).map_or(Value::Bytes(bytes), Value::Text)
+}
+
+/// What a message says, JSON parsed, and as it came.
+pub(super) fn value_and_raw(bytes: Bytes) -> (Value, Value) {
+    let raw = text(bytes.clone());
+    let is_json = raw.as_str().is_some_and(|text| text.trim_start().starts_with(['{', '[']));
+    let parsed = is_json.then(|| Value::from_json_bytes(bytes).ok()).flatten();
+    (parsed.unwrap_or_else(|| raw.clone()), raw)
+}
