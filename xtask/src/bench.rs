@@ -4,6 +4,7 @@
 
 pub(crate) mod measure;
 
+mod calls;
 mod engine;
 mod load;
 mod queue;
@@ -19,6 +20,8 @@ use crate::workspace;
 /// What to measure.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Benchmark {
+    /// Calls between domains, and a run in every shape, on PostgreSQL and Redis.
+    Calls,
     /// The command line against a bare HTTP client.
     Engine,
     /// Runs a second through the HTTP API, durable.
@@ -47,6 +50,7 @@ struct Programs {
     testmesh: PathBuf,
     server: PathBuf,
     bare_client: PathBuf,
+    call_price: PathBuf,
     xtask: PathBuf,
 }
 
@@ -59,6 +63,7 @@ pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &Options) -> Resul
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start a runtime: {error}"))?;
     let figures = runtime.block_on(async {
         match benchmark {
+            Benchmark::Calls => calls::run(options, &programs).await,
             Benchmark::Engine => engine::run(options, &programs).await,
             Benchmark::Server => server::run(options, &programs).await,
             Benchmark::Queue => queue::run(options, &programs).await,
@@ -78,7 +83,7 @@ fn again(program: &Path) -> Result<(), String> {
 
 fn build(root: &Path) -> Result<Programs, String> {
     // Apart, so that what is measured has the features that it is released with, and none that this program asks for.
-    for packages in [&["-p", "testmesh", "-p", "testmesh-server"][..], &["-p", "xtask"]] {
+    for packages in [&["-p", "testmesh", "-p", "testmesh-server", "-p", "call-price"][..], &["-p", "xtask"]] {
         let status = workspace::cargo()
             .current_dir(root)
             .args(["build", "--release", "--quiet", "--bins"])
@@ -95,6 +100,7 @@ fn build(root: &Path) -> Result<Programs, String> {
         testmesh: program("testmesh"),
         server: program("testmesh-server"),
         bare_client: program("bare_client"),
+        call_price: program("call-price"),
         xtask: program("xtask"),
     })
 }

@@ -4,8 +4,8 @@
 
 mod balancer;
 mod kills;
-mod layout;
-mod place;
+pub(crate) mod layout;
+pub(crate) mod place;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -64,7 +64,8 @@ async fn lane(authority: &str, call: &Call, end: Instant) -> Result<Vec<Duration
     Ok(taken)
 }
 
-async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, String> {
+/// Opens a connection.
+pub(super) async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, String> {
     let stream = TcpStream::connect(authority).await.map_err(|error| format!("connect to {authority}: {error}"))?;
     stream.set_nodelay(true).map_err(|error| format!("set no delay: {error}"))?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -75,7 +76,12 @@ async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, String> {
     Ok(sender)
 }
 
-async fn send(connection: &mut SendRequest<Full<Bytes>>, authority: &str, call: &Call) -> Result<String, String> {
+/// Sends `call` over an open connection and gives the answer's body.
+pub(super) async fn send(
+    connection: &mut SendRequest<Full<Bytes>>,
+    authority: &str,
+    call: &Call,
+) -> Result<String, String> {
     let content_type = if call.body.first() == Some(&b'{') { "application/json" } else { "application/yaml" };
     let request = Request::builder()
         .method(call.method)

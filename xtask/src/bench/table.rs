@@ -9,7 +9,7 @@ pub(super) struct Figure {
     pub(super) name: String,
     /// The value, in `unit`.
     pub(super) value: f64,
-    /// `ms`, `MiB` or `1/s`.
+    /// `ms`, `µs`, `MiB` or `1/s`.
     pub(super) unit: &'static str,
     /// What the bare client, database or stream took for the same work in the same run.
     pub(super) limit: Option<f64>,

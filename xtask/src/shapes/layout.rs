@@ -2,25 +2,25 @@
 
 /// One process.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Process {
-    pub(super) name: &'static str,
+pub(crate) struct Process {
+    pub(crate) name: &'static str,
     /// As `--roles` takes them.
-    pub(super) roles: &'static str,
+    pub(crate) roles: &'static str,
     /// The process whose storage it uses; none: its own, or it needs none.
-    pub(super) storage: Option<&'static str>,
+    pub(crate) storage: Option<&'static str>,
     /// The processes whose runners it uses.
-    pub(super) runners: &'static [&'static str],
+    pub(crate) runners: &'static [&'static str],
 }
 
 /// Processes that are one TestMesh. Those that have the API come first.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    pub(super) name: &'static str,
-    pub(super) processes: &'static [Process],
+pub(crate) struct Layout {
+    pub(crate) name: &'static str,
+    pub(crate) processes: &'static [Process],
 }
 
 impl Process {
-    pub(super) fn has(&self, role: &str) -> bool {
+    pub(crate) fn has(&self, role: &str) -> bool {
         self.roles.split(',').any(|own| own == role)
     }
 }
@@ -35,7 +35,7 @@ const fn process(
 }
 
 /// One process for each role, and a second runner.
-pub(super) const ALL_OUT: Layout = Layout {
+pub(crate) const ALL_OUT: Layout = Layout {
     name: "all-out",
     processes: &[
         process("api", "api", Some("storage"), &["runner-1", "runner-2"]),
@@ -47,7 +47,7 @@ pub(super) const ALL_OUT: Layout = Layout {
 };
 
 /// Every shape.
-pub(super) const LAYOUTS: [Layout; 6] = [
+pub(crate) const LAYOUTS: [Layout; 6] = [
     Layout { name: "all-in-one", processes: &[process("server", "api,scheduler,runner,storage", None, &[])] },
     Layout {
         name: "storage-out",

@@ -8,8 +8,8 @@ use crate::drill::arena::{Arena, Spec};
 use crate::drill::server::Server;
 
 /// The processes, in the order of the layout.
-pub(super) struct Place {
-    pub(super) servers: Vec<Server>,
+pub(crate) struct Place {
+    pub(crate) servers: Vec<Server>,
     /// In front of several that have the API.
     balancer: Option<Balancer>,
 }
@@ -23,7 +23,7 @@ struct Ports {
 
 impl Place {
     /// Starts every process and waits until all are ready.
-    pub(super) async fn start(arena: &mut Arena<'_>, layout: &Layout) -> Result<Self, String> {
+    pub(crate) async fn start(arena: &mut Arena<'_>, layout: &Layout) -> Result<Self, String> {
         let token = arena.file("internal-token", &format!("{:064x}\n", u128::from(std::process::id()) + (1 << 100)))?;
         let ports = layout.processes.iter().map(ports).collect::<Result<Vec<_>, _>>()?;
         let mut servers = Vec::new();
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// Where the whole is asked from outside.
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         match &self.balancer {
             Some(balancer) => balancer.authority(),
             None => &self.servers[0].authority,
@@ -58,7 +58,7 @@ impl Place {
     }
 
     /// Asks every process to end, those that are asked from outside first; each must do so with code 0.
-    pub(super) async fn stop(mut self) -> Result<(), String> {
+    pub(crate) async fn stop(mut self) -> Result<(), String> {
         for server in &mut self.servers {
             let status = server.terminate().await?;
             if !status.success() {
