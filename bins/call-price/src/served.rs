@@ -1,6 +1,7 @@
 //! What is called: a storage and a runner on one data folder, behind the sockets that they have in a server, and the
 //! bare counterparts.
 
+use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,9 +140,9 @@ async fn run(executor: &dyn Executor) -> Result<ExecutionId, Failure> {
     let run = NewRun {
         id,
         definition: Definition::Inline { yaml: RUN.to_owned() },
-        variables: [].into(),
+        variables: iter::empty().collect(),
         environment: None,
-        env_file: [].into(),
+        env_file: iter::empty().collect(),
         seed: None,
         strict: false,
         dry_run: false,
