@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use testmesh_runner::executor::{self, Definition, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts, NewRun};
 use testmesh_runner::files::Files;
+use testmesh_runner::programs::Programs;
 use testmesh_runner::record::Trigger;
 use testmesh_runner::remote::ServeParts;
 use testmesh_runner::repository::ExecutionRepository;
@@ -71,6 +72,7 @@ impl Stage {
             environments: Arc::clone(&environments),
             connector: Connector::default(),
             files: Files::none(),
+            programs: Programs::none(),
             stream: None,
         };
         let handle = executor::start(parts, ExecutorConfig::default()).await?;
