@@ -9,9 +9,14 @@ mod db_poll;
 mod delay;
 mod exec;
 mod for_each;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http_request;
+#[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
 mod kafka_consumer;
+#[cfg(feature = "kafka")]
 mod kafka_producer;
 mod log;
 mod messages;
@@ -35,8 +40,12 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &database_query::DatabaseQuery,
         &db_poll::DbPoll,
         &redis::Redis,
+        #[cfg(feature = "kafka")]
         &kafka_producer::KafkaProducer,
+        #[cfg(feature = "kafka")]
         &kafka_consumer::KafkaConsumer,
+        #[cfg(feature = "grpc")]
+        &grpc::Grpc,
         &nats_publish::NatsPublish,
         &nats_subscribe::NatsSubscribe,
         &nats_request::NatsRequest,
@@ -71,15 +80,36 @@ pub(crate) fn verb(name: &str) -> Option<&str> {
     (family == "redis" && !verb.is_empty()).then_some(verb)
 }
 
+/// Names of actions that a build can do without, by the cargo feature that has them.
+const OPTIONAL: &[(&str, &[&str])] = &[
+    ("grpc", &["grpc", "grpc_call", "grpc_stream"]),
+    (
+        "kafka",
+        &[
+            "kafka_producer",
+            "kafka_publish",
+            "kafka_produce",
+            "kafka.produce",
+            "kafka.publish",
+            "kafka_consumer",
+            "kafka_consume",
+            "kafka.consume",
+        ],
+    ),
+];
+
+/// The cargo feature that this build was made without and that has the action of this name.
+pub(crate) fn left_out(name: &str) -> Option<&'static str> {
+    let (feature, _) = OPTIONAL.iter().find(|(_, names)| names.contains(&name))?;
+    find(name).is_none().then_some(*feature)
+}
+
 /// Actions of the design that this release does not have yet, so that validation can say so by name.
 pub(crate) const PLANNED: &[&str] = &[
     "amqp",
     "browser",
     "contract_generate",
     "contract_verify",
-    "grpc",
-    "grpc_call",
-    "grpc_stream",
     "mail",
     "mock_server_configure",
     "mock_server_reset_state",
@@ -90,3 +120,27 @@ pub(crate) const PLANNED: &[&str] = &[
     "mqtt",
     "websocket",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_optional_action_is_there_with_its_feature_and_told_without_it() {
+        for (feature, names) in OPTIONAL {
+            let present = match *feature {
+                "grpc" => cfg!(feature = "grpc"),
+                "kafka" => cfg!(feature = "kafka"),
+                other => panic!("`{other}` is no feature"),
+            };
+            for name in *names {
+                assert_eq!(find(name).is_some(), present, "{name}");
+                assert_eq!(left_out(name), (!present).then_some(*feature), "{name}");
+            }
+            let all = registry().iter().filter(|action| names.contains(&action.spec().name));
+            for alias in all.flat_map(|action| action.spec().aliases) {
+                assert!(names.contains(alias), "`{alias}` is not in the list of `{feature}`");
+            }
+        }
+    }
+}

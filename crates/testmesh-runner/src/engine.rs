@@ -42,6 +42,8 @@ pub(crate) use block::BlockEnd;
 pub(crate) use context::{ActionContext, Stopped, at_key};
 pub(crate) use judge::check_assertions;
 pub(crate) use phases::Verdict;
+#[cfg(feature = "grpc")]
+pub(crate) use resolved::describe;
 pub(crate) use resolved::{Resolved, entries, items, mismatch};
 
 /// What every run of a process shares.

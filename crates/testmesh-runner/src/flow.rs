@@ -20,7 +20,7 @@ mod reference;
 mod scalar;
 mod source;
 mod step;
-mod suggest;
+pub(crate) mod suggest;
 mod text;
 mod variables;
 mod yaml;

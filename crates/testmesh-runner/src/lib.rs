@@ -20,7 +20,7 @@ pub(crate) mod mask;
 pub(crate) mod path;
 pub mod programs;
 pub mod record;
-#[cfg(feature = "grpc")]
+#[cfg(feature = "remote")]
 pub mod remote;
 pub mod report;
 pub mod repository;

@@ -27,6 +27,8 @@ use url::Url;
 pub(super) use self::address::parse_url;
 pub(super) use self::payload::file_error;
 use self::plan::Plan;
+#[cfg(feature = "grpc")]
+pub(super) use self::plan::read_pem;
 pub(super) use self::session::HttpSession;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec};
 use crate::engine::ActionContext;

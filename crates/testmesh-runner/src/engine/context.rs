@@ -93,11 +93,13 @@ impl<'a> ActionContext<'a> {
     }
 
     /// The time, for stamps.
+    #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only the Kafka actions ask for it"))]
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.flow.run.engine.clock.now()
     }
 
     /// When the run began.
+    #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only the Kafka actions ask for it"))]
     pub(crate) fn run_started(&self) -> DateTime<Utc> {
         self.flow.run.started
     }

@@ -51,6 +51,7 @@ pub(in crate::engine) struct RunState {
     /// Stops setup and steps, of sub-flows too.
     pub(in crate::engine) stop: Stop,
     /// When it began, by the engine's clock.
+    #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only the Kafka actions ask for it"))]
     pub(in crate::engine) started: DateTime<Utc>,
     ordinals: AtomicU32,
     fault: Mutex<Option<String>>,

@@ -204,6 +204,12 @@ impl<'t> Decoder<'t, '_> {
         if let Some(action) = actions::find(name) {
             return Known::Here(action.spec());
         }
+        if let Some(feature) = actions::left_out(name) {
+            let message = format!("the action `{name}` is not available: this build was made without it");
+            let help = format!("take a build with the cargo feature `{feature}`; the released programs have it");
+            self.findings.error(Code::ActionNotAvailable, place(entry), message).help(help);
+            return Known::Not(name);
+        }
         if planned(name) {
             let message = format!("the action `{name}` is not available: this release does not have it");
             let help = "see `testmesh actions` for those that it has".to_owned();

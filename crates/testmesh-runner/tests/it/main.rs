@@ -8,6 +8,7 @@ mod corpus;
 mod diagnostics;
 mod exec;
 mod executor;
+mod grpc;
 mod http_request;
 mod jobs;
 mod kafka;

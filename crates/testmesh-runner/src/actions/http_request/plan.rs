@@ -446,7 +446,10 @@ async fn read_identity(config: &Resolved, files: &Files) -> Result<Option<Identi
 }
 
 /// PEM written into the flow, or read from the file that is named.
-async fn read_pem(source: Option<ByteString>, files: &Files) -> Result<Option<Bytes>, ActionError> {
+pub(in crate::actions) async fn read_pem(
+    source: Option<ByteString>,
+    files: &Files,
+) -> Result<Option<Bytes>, ActionError> {
     match source {
         None => Ok(None),
         Some(text) if text.contains("-----BEGIN ") => Ok(Some(text.into_bytes())),

@@ -1,0 +1,332 @@
+//! `grpc`: calls a method of any kind, described by the server itself, by `.proto` files or by a descriptor set.
+//!
+//! The client is a library over HTTP/2 on a socket that the run's connector opened. What a server says is data; an error
+//! is that it said nothing.
+
+mod call;
+mod channel;
+mod codec;
+mod find;
+mod message;
+mod protos;
+mod reflection;
+mod spec;
+mod target;
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Uri;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use testmesh_shared::net::NetError;
+use testmesh_shared::tls::TlsError;
+use tonic::metadata::{
+    AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, KeyAndValueRef, MetadataMap,
+};
+use tonic::{Code, Status};
+
+use self::call::{Answer, Call};
+use self::channel::Channels;
+use self::find::{Finder, Named};
+use self::protos::Described;
+use self::target::Target;
+use super::http_request::chain;
+use crate::action::{Action, ActionError, ActionResult, ActionSpec};
+use crate::engine::{ActionContext, Resolved};
+use crate::record::ErrorKind;
+use crate::units::show_duration;
+use crate::value::{Map, Value};
+
+/// Names whose values are not shown in the record.
+const SECRET: [&str; 4] = ["authorization", "cookie", "x-api-key", "api-key"];
+const HIDDEN: &str = "***";
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum GrpcError {
+    /// There is no connection, or it broke.
+    Broken(String),
+    /// What came is not gRPC, or not what the description says.
+    Protocol(String),
+    Denied(String),
+    Config(String),
+}
+
+impl GrpcError {
+    fn into_action_error(self, address: &str) -> ActionError {
+        let (kind, message) = match self {
+            GrpcError::Broken(message) => (ErrorKind::Connection, message),
+            GrpcError::Protocol(message) => (ErrorKind::Protocol, message),
+            GrpcError::Denied(message) => (ErrorKind::Policy, message),
+            GrpcError::Config(message) => (ErrorKind::Config, message),
+        };
+        ActionError::new(kind, format!("`{address}`: {message}"))
+    }
+}
+
+impl From<NetError> for GrpcError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Denied { .. } => Self::Denied(error.to_string()),
+            NetError::Resolve { .. } | NetError::Connect { .. } => Self::Broken(chain(&error)),
+        }
+    }
+}
+
+impl From<TlsError> for GrpcError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Settings { .. } => Self::Config(error.to_string()),
+            TlsError::Handshake { .. } => Self::Broken(chain(&error)),
+        }
+    }
+}
+
+/// An error that has its target's name yet to come, or needs none.
+enum Failure {
+    OfTarget(GrpcError),
+    Complete(ActionError),
+}
+
+impl From<GrpcError> for Failure {
+    fn from(error: GrpcError) -> Self {
+        Self::OfTarget(error)
+    }
+}
+
+impl From<ActionError> for Failure {
+    fn from(error: ActionError) -> Self {
+        Self::Complete(error)
+    }
+}
+
+/// The action.
+pub(crate) struct Grpc;
+
+#[async_trait]
+impl Action for Grpc {
+    fn spec(&self) -> &'static ActionSpec {
+        &spec::SPEC
+    }
+
+    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        let config = cx.resolve()?;
+        let step = Step::read(cx, &config).await?;
+        cx.note_request(step.request().into());
+        let since = Instant::now();
+        let limit = config.duration("timeout")?;
+        let calling = step.call(cx, &config);
+        let outcome = match limit {
+            None => calling.await,
+            Some(limit) => tokio::time::timeout(limit, calling).await.unwrap_or_else(|_| {
+                let text = format!("`{}`: no answer within {}", step.target.shown(), show_duration(limit));
+                Err(ActionError::new(ErrorKind::Timeout, text).into())
+            }),
+        };
+        let error = match outcome {
+            Ok((answer, method)) => return Ok(step.result(answer, &method, since)),
+            Err(Failure::OfTarget(error)) => error.into_action_error(&step.target.shown()),
+            Err(Failure::Complete(error)) => error,
+        };
+        let partial = ActionResult { request: step.request().into(), ..ActionResult::default() };
+        Err(ActionError { partial: Some(Box::new(partial)), ..error })
+    }
+}
+
+/// A step, as it is configured.
+struct Step {
+    target: Target,
+    named: Named,
+    described: Option<Described>,
+    metadata: MetadataMap,
+    deadline: Option<Duration>,
+    max_messages: Option<usize>,
+}
+
+impl Step {
+    async fn read(cx: &ActionContext<'_>, config: &Resolved) -> Result<Self, ActionError> {
+        let mut metadata = read_metadata(config)?;
+        if !metadata.contains_key("traceparent")
+            && let Ok(traceparent) = cx.traceparent().parse()
+        {
+            metadata.insert("traceparent", traceparent);
+        }
+        Ok(Self {
+            target: Target::read(config, cx.files()).await?,
+            named: Named::read(config)?,
+            described: Described::read(config)?,
+            metadata,
+            deadline: config.duration("deadline")?,
+            max_messages: config.integer("max_messages")?.map(|count| usize::try_from(count).unwrap_or(1)),
+        })
+    }
+
+    async fn call(&self, cx: &ActionContext<'_>, config: &Resolved) -> Result<(Answer, MethodDescriptor), Failure> {
+        let channels = cx.resource(Channels::default);
+        let peer = channels.peer(self.target.clone());
+        let origin = Uri::try_from(self.target.origin())
+            .map_err(|error| GrpcError::Config(format!("the host cannot be asked for: {error}")))?;
+        let finder = Finder { cx, channels: &channels, peer: &peer, origin: &origin, metadata: &self.metadata };
+        let method = finder.method(&self.named, self.described.clone()).await?;
+        let call = Call {
+            method: &method,
+            messages: messages(config, &method)?,
+            metadata: self.metadata.clone(),
+            deadline: self.deadline,
+            max_messages: self.max_messages,
+        };
+        let channel = channels.open(cx.connector(), &peer).await?;
+        let answer = call.make(channel, origin).await?;
+        Ok((answer, method))
+    }
+
+    /// For the record.
+    fn request(&self) -> Value {
+        let mut shown = shown_metadata(&self.metadata);
+        for (name, value) in std::mem::take(&mut shown.entries) {
+            let value = if SECRET.contains(&&*name) { Value::from(HIDDEN) } else { value };
+            shown.entries.insert(name, value);
+        }
+        let mut entries = vec![
+            ("address", Value::from(self.target.shown())),
+            ("service", Value::from(self.named.service.as_str())),
+            ("method", Value::from(self.named.method.as_str())),
+            ("metadata", Value::Map(shown.into())),
+        ];
+        if self.target.tls.as_ref().is_some_and(|tls| !tls.verify) {
+            entries.push(("verify_tls", Value::Bool(false)));
+        }
+        Value::map(entries)
+    }
+
+    fn result(&self, answer: Answer, method: &MethodDescriptor, since: Instant) -> ActionResult {
+        let status = answer.status.unwrap_or_else(|| Status::new(Code::Ok, ""));
+        let body = answer.messages.first().cloned().unwrap_or_default();
+        let details = call::details(status.details(), method.parent_pool());
+        let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let result = Value::map([
+            ("status_code", Value::Int(i64::from(i32::from(status.code())))),
+            ("status", Value::from(code_name(status.code()))),
+            ("status_message", Value::from(status.message())),
+            ("details", Value::list(details)),
+            ("body", body.clone()),
+            ("count", Value::from(answer.messages.len())),
+            ("messages", Value::list(answer.messages)),
+            ("metadata", Value::Map(shown_metadata(&answer.metadata).into())),
+            ("trailers", Value::Map(shown_metadata(&answer.trailers).into())),
+            ("duration_ms", Value::from(took)),
+        ]);
+        let primary = Some(body);
+        ActionResult { request: self.request().into(), response: result.clone().into(), result, primary }
+    }
+}
+
+/// The messages that go up.
+fn messages(config: &Resolved, method: &MethodDescriptor) -> Result<Vec<DynamicMessage>, Failure> {
+    let (streams, input) = (method.is_client_streaming(), method.input());
+    let one = |value: &Value, path: &str| {
+        let parsed = match value {
+            Value::Text(text) => Value::from_json_bytes(text.as_bytes().clone())
+                .map_err(|error| GrpcError::Config(format!("`{path}` is text, but no JSON: {error}")))?,
+            Value::Null => Value::map::<&str>([]),
+            value => value.clone(),
+        };
+        message::message(&input, &parsed, path).map_err(|problem| Failure::from(GrpcError::Config(problem)))
+    };
+    let (key, given) = match (config.value("requests"), config.value("request")) {
+        (Some(_), Some(_)) => {
+            return Err(GrpcError::Config("`request` and `requests` are both given".to_owned()).into());
+        }
+        (Some(_), None) => ("requests", config.list("requests")?),
+        (None, Some(list)) if streams && list.is_list() => ("request", config.list("request")?),
+        (None, Some(value)) => return Ok(vec![one(value, "request")?]),
+        (None, None) if streams => return Ok(Vec::new()),
+        (None, None) => return Ok(vec![one(&Value::Null, "request")?]),
+    };
+    if !streams && given.len() != 1 {
+        let (name, count) = (method.full_name(), given.len());
+        return Err(GrpcError::Config(format!("`{name}` takes one message, not {count} (`{key}`)")).into());
+    }
+    given.iter().enumerate().map(|(at, value)| one(value, &format!("{key}[{at}]"))).collect()
+}
+
+fn read_metadata(config: &Resolved) -> Result<MetadataMap, ActionError> {
+    let mut metadata = MetadataMap::new();
+    for (name, value) in &config.map("metadata")? {
+        let wrong = |problem: &str| ActionError::new(ErrorKind::Config, format!("`metadata` has `{name}`, {problem}"));
+        let name_in_small = name.to_ascii_lowercase();
+        if name_in_small.starts_with("grpc-") {
+            return Err(wrong("but names that begin with `grpc-` are the protocol's own"));
+        }
+        let several = value.items();
+        let values = several.as_ref().map_or(std::slice::from_ref(value), |items| items.as_slice());
+        for value in values.iter().filter(|value| !value.is_null()) {
+            if name_in_small.ends_with("-bin") {
+                let key = BinaryMetadataKey::from_bytes(name_in_small.as_bytes());
+                let bytes = match value {
+                    Value::Bytes(bytes) => bytes.to_vec(),
+                    value => STANDARD
+                        .decode(value.to_text().unwrap_or_default().as_bytes())
+                        .map_err(|_| wrong("whose value is no base64"))?,
+                };
+                let key = key.map_err(|_| wrong("which is no name"))?;
+                metadata.append_bin(key, BinaryMetadataValue::from_bytes(&bytes));
+            } else {
+                let key = AsciiMetadataKey::from_bytes(name_in_small.as_bytes());
+                let text = value.to_text().unwrap_or_default();
+                let text = AsciiMetadataValue::try_from(&*text);
+                let key = key.map_err(|_| wrong("which is no name"))?;
+                metadata.append(key, text.map_err(|_| wrong("whose value is not ASCII"))?);
+            }
+        }
+    }
+    Ok(metadata)
+}
+
+/// Metadata as a map; of a name that comes several times, the values with commas between them.
+fn shown_metadata(metadata: &MetadataMap) -> Map {
+    let mut map = Map { ignore_case: true, ..Map::default() };
+    for entry in metadata.iter() {
+        let (name, value) = match entry {
+            KeyAndValueRef::Ascii(name, value) => {
+                (name.as_str(), Value::from(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned()))
+            }
+            KeyAndValueRef::Binary(name, value) => (name.as_str(), value.to_bytes().map_or(Value::Null, Value::Bytes)),
+        };
+        // What HTTP and gRPC themselves say is in the status.
+        if matches!(name, "content-type" | "grpc-status" | "grpc-message" | "grpc-status-details-bin") {
+            continue;
+        }
+        let value = match (map.entries.get(name), &value) {
+            (Some(Value::Text(before)), Value::Text(text)) => Value::from(format!("{before}, {text}")),
+            _ => value,
+        };
+        map.entries.insert(name.into(), value);
+    }
+    map
+}
+
+/// The name of a status as the specification writes it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,204 @@
+//! Connections of a run to gRPC servers: one for each address, which all calls share.
+//!
+//! They are HTTP/2 over a socket that the run's connector opened, and end with the run. What a server says about a call
+//! is told apart from trouble on the way by one thing: whether a `grpc-status` came.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use prost_reflect::DescriptorPool;
+use testmesh_shared::http::TaskExecutor;
+use testmesh_shared::net::Connector;
+use testmesh_shared::tasks::Tasks;
+use testmesh_shared::tls::{Protocols, TlsClient};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::body::Body;
+use tonic::codegen::Service;
+
+use super::GrpcError;
+use super::target::Target;
+use crate::actions::http_request::chain;
+
+/// gRPC is spoken over HTTP/2 alone.
+const HTTP2: Protocols = &[b"h2"];
+/// Bytes of the headers and trailers of an answer.
+const HEADERS: u32 = 64 << 10;
+/// How clients read `grpc-status-details-bin`.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+type Link = http2::SendRequest<Body>;
+
+/// The connections of one run.
+#[derive(Default)]
+pub(super) struct Channels {
+    peers: Mutex<Vec<Arc<Peer>>>,
+    tls: TlsClient,
+    /// A few for each connection.
+    tasks: Tasks,
+}
+
+impl Drop for Channels {
+    fn drop(&mut self) {
+        self.tasks.cancelled().cancel();
+    }
+}
+
+/// A server that the run has called.
+pub(super) struct Peer {
+    pub(super) target: Target,
+    /// Held while the connection is made, so that steps beside each other wait for one and do not make one each.
+    link: tokio::sync::Mutex<Option<Link>>,
+    /// What reflection said about each service.
+    pub(super) services: Mutex<HashMap<String, DescriptorPool>>,
+}
+
+impl Channels {
+    /// What the run knows of a server.
+    pub(super) fn peer(&self, target: Target) -> Arc<Peer> {
+        let mut peers = self.peers.lock();
+        if let Some(known) = peers.iter().find(|peer| peer.target == target) {
+            return Arc::clone(known);
+        }
+        let peer = Arc::new(Peer { target, link: tokio::sync::Mutex::default(), services: Mutex::default() });
+        peers.push(Arc::clone(&peer));
+        peer
+    }
+
+    /// A channel for one call, over the connection that is there, or a new one.
+    pub(super) async fn open(&self, connector: &Connector, peer: &Peer) -> Result<Channel, GrpcError> {
+        let mut kept = peer.link.lock().await;
+        if let Some(link) = kept.as_mut()
+            && link.ready().await.is_ok()
+        {
+            return Ok(Channel::over(link.clone()));
+        }
+        let link = self.connect(connector, &peer.target).await?;
+        *kept = Some(link.clone());
+        Ok(Channel::over(link))
+    }
+
+    async fn connect(&self, connector: &Connector, target: &Target) -> Result<Link, GrpcError> {
+        let tcp = connector.tcp(&target.host, target.port).await?.stream;
+        let Some(options) = &target.tls else { return self.handshake(tcp).await };
+        let tls = self.tls.handshake(tcp, &target.host, options, HTTP2).await?;
+        if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(GrpcError::Broken("the server does not offer HTTP/2 over TLS".to_owned()));
+        }
+        self.handshake(tls).await
+    }
+
+    async fn handshake<S>(&self, stream: S) -> Result<Link, GrpcError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (link, connection) = http2::Builder::new(TaskExecutor(self.tasks.clone()))
+            .timer(TokioTimer::new())
+            .adaptive_window(true)
+            .max_header_list_size(HEADERS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| GrpcError::Broken(chain(&error)))?;
+        let cancel = self.tasks.cancelled().clone();
+        self.tasks.spawn(async move {
+            // The calls that the connection fails get the error themselves.
+            let _ = cancel.run_until_cancelled(connection).await;
+        });
+        Ok(link)
+    }
+}
+
+/// Trouble with a call on its way.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// The connection broke, or does not speak HTTP/2.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    /// Whoever answered does not speak gRPC.
+    #[error("it answered HTTP {status} with the content type `{content_type}`, and not gRPC")]
+    NotGrpc { status: StatusCode, content_type: String },
+}
+
+/// A connection as one call uses it.
+#[derive(Clone)]
+pub(super) struct Channel {
+    link: Link,
+    said: Arc<AtomicBool>,
+}
+
+impl Channel {
+    fn over(link: Link) -> Self {
+        Self { link, said: Arc::default() }
+    }
+
+    /// The same connection for another call.
+    pub(super) fn again(&self) -> Self {
+        Self::over(self.link.clone())
+    }
+
+    /// Whether the server gave a status; otherwise an error is trouble on the way.
+    pub(super) fn said(&self) -> bool {
+        self.said.load(Ordering::Relaxed)
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+    type Error = CallError;
+    type Future = BoxFuture<'static, Result<Self::Response, CallError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.link.poll_ready(cx).map_err(CallError::Http)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let said = Arc::clone(&self.said);
+        let answer = self.link.send_request(request);
+        Box::pin(async move {
+            let (mut head, body) = answer.await?.into_parts();
+            let kind =
+                head.headers.get(http::header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+            let is_grpc = kind.as_ref().is_some_and(|kind| kind.starts_with("application/grpc"));
+            if head.status != StatusCode::OK || !is_grpc {
+                let content_type = kind.unwrap_or_default().into_owned();
+                return Err(CallError::NotGrpc { status: head.status, content_type });
+            }
+            note_status(&mut head.headers, &said);
+            let body = body.map_frame(move |frame| match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    note_status(&mut trailers, &said);
+                    Frame::trailers(trailers)
+                }
+                Err(frame) => frame,
+            });
+            Ok(Response::from_parts(head, body.boxed_unsync()))
+        })
+    }
+}
+
+/// Notes whether there is a status; details that are not what they claim to be are left out.
+fn note_status(headers: &mut HeaderMap, said: &AtomicBool) {
+    const DETAILS: &str = "grpc-status-details-bin";
+    if headers.contains_key("grpc-status") {
+        said.store(true, Ordering::Relaxed);
+    }
+    if headers.get(DETAILS).is_some_and(|details| BASE64.decode(details.as_bytes()).is_err()) {
+        headers.remove(DETAILS);
+    }
+}
