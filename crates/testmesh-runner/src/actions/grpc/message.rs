@@ -302,7 +302,7 @@ mod tests {
             (json!({"nam": "x"}), "`request`: `Thing` has no field `nam`: did you mean `name`?"),
             (json!({"part": {"stok": 1}}), "`request.part`: `Thing` has no field `stok`: did you mean `stock`?"),
             (json!({"tags": "x"}), "`request.tags` takes a list, got the string \"x\""),
-            (json!({"tags": ["x", {}]}), "`request.tags[1]` takes a text, got the object {}"),
+            (json!({"tags": ["x", {}]}), "`request.tags[1]` takes a text, got the map {}"),
             (json!({"sizes": {"s": 1.5}}), "`request.sizes.s` takes an integer of 32 bits, got the number 1.5"),
             (json!({"serial": -1}), "`request.serial` takes an integer of 64 bits without a sign, got the number -1"),
             (json!({"active": 1}), "`request.active` takes `true` or `false`, got the number 1"),
@@ -312,7 +312,7 @@ mod tests {
                 json!({"text": "x", "blob": ""}),
                 "`request.blob`: `blob` and `text` exclude each other (`oneof payload`)",
             ),
-            (json!([1]), "`request` takes a map, a `Thing`, got the array [1]"),
+            (json!([1]), "`request` takes a map, a `Thing`, got the list [1]"),
         ] {
             let error = message(&thing(), &Value::from_json(written), "request").unwrap_err();
             assert_eq!(error, expected);
