@@ -304,8 +304,8 @@ mod tests {
             (json!({"tags": "x"}), "`request.tags` takes a list, got the string \"x\""),
             (json!({"tags": ["x", {}]}), "`request.tags[1]` takes a text, got the map {}"),
             (json!({"sizes": {"s": 1.5}}), "`request.sizes.s` takes an integer of 32 bits, got the number 1.5"),
-            (json!({"serial": -1}), "`request.serial` takes an integer of 64 bits without a sign, got the number -1"),
-            (json!({"active": 1}), "`request.active` takes `true` or `false`, got the number 1"),
+            (json!({"serial": -1}), "`request.serial` takes an integer of 64 bits without a sign, got the integer -1"),
+            (json!({"active": 1}), "`request.active` takes `true` or `false`, got the integer 1"),
             (json!({"kind": "BOOK"}), "`request.kind`: `Kind` has no value `BOOK`: it has `KIND_UNKNOWN`, `KIND_BOOK`"),
             (json!({"blob": "?"}), "`request.blob` takes bytes in base64, got the string \"?\""),
             (
