@@ -7,6 +7,7 @@ pub(crate) mod measure;
 mod calls;
 mod engine;
 mod load;
+mod protocols;
 mod queue;
 mod server;
 mod table;
@@ -26,6 +27,8 @@ pub(crate) enum Benchmark {
     Engine,
     /// Runs a second through the HTTP API, durable.
     Server,
+    /// Steps of SQL, Redis and Kafka against a client library.
+    Protocols,
     /// Jobs and submissions on PostgreSQL and Redis.
     Queue,
 }
@@ -50,6 +53,7 @@ struct Programs {
     testmesh: PathBuf,
     server: PathBuf,
     bare_client: PathBuf,
+    bare_protocol: PathBuf,
     call_price: PathBuf,
     xtask: PathBuf,
 }
@@ -67,6 +71,7 @@ pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &Options) -> Resul
             Benchmark::Engine => engine::run(options, &programs).await,
             Benchmark::Server => server::run(options, &programs).await,
             Benchmark::Queue => queue::run(options, &programs).await,
+            Benchmark::Protocols => tokio::task::block_in_place(|| protocols::run(root, options, &programs)),
         }
     })?;
     table::print(&figures, options.json)
@@ -100,6 +105,7 @@ fn build(root: &Path) -> Result<Programs, String> {
         testmesh: program("testmesh"),
         server: program("testmesh-server"),
         bare_client: program("bare_client"),
+        bare_protocol: program("bare_protocol"),
         call_price: program("call-price"),
         xtask: program("xtask"),
     })
