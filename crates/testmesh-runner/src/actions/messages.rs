@@ -15,6 +15,9 @@ use crate::record::ErrorKind;
 use crate::units::show_duration;
 use crate::value::Value;
 
+/// How long a source may take to end its subscription.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 pub(super) const COUNT: Field = Field {
     name: "count",
     aliases: &["max_messages"],
@@ -77,6 +80,8 @@ pub(super) trait Source: Send {
     async fn settle(&mut self, _counts: bool) -> Result<(), ActionError> {
         Ok(())
     }
+    /// Ends the subscription, when what was said last must be heard. It gets a second.
+    async fn finish(&mut self) {}
     /// What went wrong on the way and may pass, for the message of a time-out.
     fn trouble(&self) -> Option<&str> {
         None
@@ -112,6 +117,11 @@ impl Expected {
     /// How many messages are waited for.
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Whether only some messages count.
+    pub(super) fn is_selective(&self, cx: &ActionContext<'_>) -> bool {
+        !(self.fields.is_empty() && self.headers.is_empty() && cx.config().assertions("match.json_path").is_empty())
     }
 
     fn takes(&self, cx: &ActionContext<'_>, message: &Value) -> Result<bool, ActionError> {
@@ -182,6 +192,8 @@ impl Expected {
             Err(_) if found.len() >= self.enough => Ok(()),
             Err(_) => Err(self.too_few(source, found.len())),
         };
+        // Only of use to the server: whatever becomes of it, the messages are here.
+        let _ = tokio::time::timeout(FAREWELL, source.finish()).await;
         let n_found = found.len();
         let primary = found.first().and_then(|message: &Value| message.get("value"));
         let result = Value::map([("messages", Value::list(found)), ("count", Value::from(n_found))]);

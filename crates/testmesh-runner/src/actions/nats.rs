@@ -4,24 +4,22 @@ mod protocol;
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
 use bytestring::ByteString;
 use serde::Deserialize;
 use testmesh_shared::net::Connector;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub(super) use self::protocol::Delivery;
 use self::protocol::{Outgoing, Said};
 use super::messages;
-use super::peer::{self, Endpoint, Links, PeerError, Protocol, Socket, optional};
+use super::peer::{self, Endpoint, Links, PeerError, Protocol, Socket, Wire, optional};
 use crate::action::{ActionError, Field, Kind};
 use crate::engine::Resolved;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
 const PROTOCOL: Protocol = Protocol { plain: &["nats"], secure: &["tls", "nats+tls"], port: 4222, secure_port: 4222 };
-/// Bytes that the buffer has room for before more is read.
-const PART: usize = 16 << 10;
+/// Says that this side lives.
+const PONG: &[u8] = b"PONG\r\n";
 
 pub(super) const URL: Field = optional(
     "url",
@@ -57,8 +55,7 @@ impl Nats {
             // `nats://token@host`
             token = endpoint.username.take();
         }
-        // Connections are kept by endpoint: whoever has another token is somebody else.
-        endpoint.path.clone_from(&token);
+        endpoint.keep_apart(token.clone().unwrap_or_default());
         Ok(Self { endpoint, token })
     }
 
@@ -82,14 +79,14 @@ impl Nats {
         let secure = self.endpoint.tls || link.info.tls_required;
         if secure {
             // The server waits for the handshake: there is nothing in the buffer that would be lost.
-            link.socket = self.endpoint.secure(link.socket, &links.tls).await?;
+            link.wire = Wire::new(self.endpoint.secure(link.wire.socket, &links.tls).await?);
         }
         let options = serde_json::json!({
             "verbose": false, "pedantic": false, "tls_required": secure, "lang": "rust", "name": "testmesh",
             "version": env!("CARGO_PKG_VERSION"), "protocol": 1, "headers": true, "no_responders": true,
             "user": self.endpoint.username, "pass": self.endpoint.password, "auth_token": self.token,
         });
-        link.out.extend_from_slice(format!("CONNECT {options}\r\n").as_bytes());
+        link.wire.out.extend_from_slice(format!("CONNECT {options}\r\n").as_bytes());
         match link.sync().await {
             // A server that does not know us says so and hangs up.
             Err(PeerError::Refused(message)) => Err(PeerError::Broken(message)),
@@ -109,9 +106,7 @@ struct Info {
 
 /// A connection.
 pub(super) struct Link {
-    socket: Socket,
-    input: BytesMut,
-    out: BytesMut,
+    wire: Wire,
     info: Info,
     /// Messages that came while something else was waited for.
     early: VecDeque<Delivery>,
@@ -120,59 +115,41 @@ pub(super) struct Link {
 
 impl Link {
     fn new(socket: Socket) -> Self {
-        let (input, out) = (BytesMut::new(), BytesMut::new());
-        Self { socket, input, out, info: Info::default(), early: VecDeque::new(), subscriptions: 0 }
+        Self { wire: Wire::new(socket), info: Info::default(), early: VecDeque::new(), subscriptions: 0 }
     }
 
     /// Whether the server neither hung up nor complained. What it asks is answered with the next request.
     fn is_usable(&mut self) -> bool {
-        use futures::FutureExt as _;
+        if !self.wire.glance() {
+            return false;
+        }
         loop {
-            match protocol::take(&mut self.input) {
-                Ok(Some(Said::Ping)) => self.out.extend_from_slice(b"PONG\r\n"),
+            match protocol::take(&mut self.wire.input) {
+                Ok(Some(Said::Ping)) => self.wire.out.extend_from_slice(PONG),
                 Ok(Some(Said::Error(_))) | Err(_) => return false,
                 Ok(Some(Said::Info(_) | Said::Message(_) | Said::Pong | Said::Ok)) => {}
-                Ok(None) => match self.socket.read_buf(&mut self.input).now_or_never() {
-                    None => return true,
-                    Some(Ok(1..)) => {}
-                    Some(Ok(0) | Err(_)) => return false,
-                },
+                Ok(None) => return true,
             }
         }
-    }
-
-    async fn flush(&mut self) -> Result<(), PeerError> {
-        self.socket.write_all(&self.out).await?;
-        self.socket.flush().await?;
-        self.out.clear();
-        Ok(())
     }
 
     /// What the server says next.
     async fn next(&mut self) -> Result<Said, PeerError> {
         loop {
-            let said = protocol::take(&mut self.input);
+            self.wire.flush().await?;
+            let said = protocol::take(&mut self.wire.input);
             match said.map_err(|what| PeerError::Broken(format!("it says {what}, which is not NATS")))? {
-                Some(Said::Ping) => {
-                    self.out.extend_from_slice(b"PONG\r\n");
-                    self.flush().await?;
-                }
+                Some(Said::Ping) => self.wire.out.extend_from_slice(PONG),
                 Some(Said::Error(message)) => return Err(PeerError::Refused(message)),
                 Some(said) => return Ok(said),
-                None => {
-                    self.input.reserve(PART);
-                    if self.socket.read_buf(&mut self.input).await? == 0 {
-                        return Err(PeerError::closed());
-                    }
-                }
+                None => self.wire.fill().await?,
             }
         }
     }
 
     /// Sends what is to be sent, and waits until the server has dealt with all of it.
     pub(super) async fn sync(&mut self) -> Result<(), PeerError> {
-        self.out.extend_from_slice(b"PING\r\n");
-        self.flush().await?;
+        self.wire.out.extend_from_slice(b"PING\r\n");
         loop {
             match self.next().await? {
                 Said::Pong => return Ok(()),
@@ -186,13 +163,13 @@ impl Link {
     pub(super) fn subscribe(&mut self, subject: &str, queue: Option<&str>) -> u64 {
         self.subscriptions += 1;
         let queue = queue.map(|queue| format!(" {queue}")).unwrap_or_default();
-        self.out.extend_from_slice(format!("SUB {subject}{queue} {}\r\n", self.subscriptions).as_bytes());
+        self.wire.out.extend_from_slice(format!("SUB {subject}{queue} {}\r\n", self.subscriptions).as_bytes());
         self.subscriptions
     }
 
     /// Ends a subscription, with the next thing that is sent.
     pub(super) fn unsubscribe(&mut self, number: u64) {
-        self.out.extend_from_slice(format!("UNSUB {number}\r\n").as_bytes());
+        self.wire.out.extend_from_slice(format!("UNSUB {number}\r\n").as_bytes());
     }
 
     /// Prepares a message; [`Link::sync`] or [`Link::delivery`] sends it.
@@ -206,15 +183,13 @@ impl Link {
                 "the message has {length} bytes, and the server takes {limit} at most"
             )));
         }
-        message.write(&mut self.out);
+        message.write(&mut self.wire.out);
         Ok(())
     }
 
     /// The next message.
     pub(super) async fn delivery(&mut self) -> Result<Delivery, PeerError> {
-        if !self.out.is_empty() {
-            self.flush().await?;
-        }
+        self.wire.flush().await?;
         if let Some(early) = self.early.pop_front() {
             return Ok(early);
         }

@@ -1,6 +1,8 @@
 //! What the actions that talk to message brokers and mail servers share: where the server is, who asks, the socket, and
 //! why it was not done.
 
+mod wire;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
+pub(super) use self::wire::Wire;
 use super::http_request::chain;
 use crate::action::{ActionError, ActionResult, Field, Kind};
 use crate::engine::Resolved;
@@ -80,6 +83,8 @@ pub(super) struct Endpoint {
     pub(super) password: Option<String>,
     /// The path of the URL, without the first `/`, decoded; none when there is none.
     pub(super) path: Option<String>,
+    /// What else makes connections differ.
+    kind: String,
 }
 
 impl Endpoint {
@@ -98,6 +103,7 @@ impl Endpoint {
             username: text("username")?,
             password: text("password")?,
             path: None,
+            kind: String::new(),
         };
         match (config.text("url")?, endpoint.host.split_once(':')) {
             (Some(url), _) => endpoint.set_url(&url, protocol)?,
@@ -142,6 +148,17 @@ impl Endpoint {
     pub(super) fn shown(&self) -> ByteString {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         format!("{}://{host}:{}", self.scheme, self.port).into()
+    }
+
+    /// Keeps connections of this kind for those who ask for this kind.
+    pub(super) fn keep_apart(&mut self, kind: String) {
+        self.kind = kind;
+    }
+
+    /// A socket to it, secure where that is wanted.
+    pub(super) async fn open(&self, connector: &Connector, client: &TlsClient) -> Result<Socket, PeerError> {
+        let tcp = self.tcp(connector).await?;
+        if self.tls { self.secure(tcp, client).await } else { Ok(Box::new(tcp)) }
     }
 
     /// A socket to it, as it is.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose own servers fail should fail, and say where")]
 
+mod amqp;
 mod batches;
 mod cluster;
 mod corpus;
@@ -12,6 +13,7 @@ mod grpc;
 mod http_request;
 mod jobs;
 mod kafka;
+mod mqtt;
 mod nats;
 mod proxy;
 mod recovery;

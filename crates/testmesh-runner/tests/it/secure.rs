@@ -9,9 +9,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bi
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// When the handshake comes: after the server's first line, to which `tls_required` is added, as NATS has it.
+/// When the handshake comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
+    AtOnce,
+    /// After the server's first line, to which `tls_required` is added, as NATS has it.
     AfterInfo,
 }
 
