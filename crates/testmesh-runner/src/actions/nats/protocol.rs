@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn what_a_server_says_is_taken_apart_wherever_it_is_cut() {
         let text: &[u8] = b"INFO {\"max_payload\":10} \r\nPING\r\n+OK\r\n-ERR 'Authorization Violation'\r\n\
-            MSG a.b 1 5\r\nhe\r\no\r\nMSG a 7 _INBOX.x 0\r\n\r\nHMSG a 1 reply 30 33\r\nNATS/1.0 503\r\nA: b c\r\nD:e\r\n\r\nxyz\r\npong\r\n";
+            MSG a.b 1 5\r\nhe\r\no\r\nMSG a 7 _INBOX.x 0\r\n\r\nHMSG a 1 reply 29 32\r\nNATS/1.0 503\r\nA: b c\r\nD:e\r\n\r\nxyz\r\npong\r\n";
         let whole = all(text).unwrap();
         assert_eq!(whole.len(), 8, "{whole:?}");
         assert_eq!(whole[0], Said::Info("{\"max_payload\":10}".into()));
