@@ -5,6 +5,9 @@
 //! is timed where it is done, so the price is one of each call, not the difference of two noisy figures. The called side
 //! has a runtime of its own, as another process would. All ways take turns, so that the machine's other work falls on
 //! all of them alike.
+//!
+//! For `cargo xtask bench protocols`, `call-price grpc serve` answers gRPC health checks and `call-price grpc ADDRESS
+//! ROUNDS` asks for some.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what is measured is printed")]
 
@@ -14,6 +17,7 @@ mod times;
 mod watched;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,11 +51,47 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let rounds = std::env::args().nth(1).ok_or("usage: call-price ROUNDS")?;
-    let rounds: usize = rounds.parse().map_err(|_| format!("`{rounds}` is no number of rounds"))?;
-    if rounds == 0 {
-        return Err("at least one round is needed".into());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["grpc", "serve"] => grpc_serve(),
+        ["grpc", address, rounds] => grpc_call(address.parse()?, number(rounds)?),
+        [rounds] => compare(number(rounds)?),
+        _ => Err("usage: call-price ROUNDS | grpc serve | grpc ADDRESS ROUNDS".into()),
     }
+}
+
+fn number(rounds: &str) -> Result<usize, Failure> {
+    match rounds.parse() {
+        Ok(0) => Err("at least one round is needed".into()),
+        Ok(rounds) => Ok(rounds),
+        Err(_) => Err(format!("`{rounds}` is no number of rounds").into()),
+    }
+}
+
+/// Answers gRPC health checks until its input ends; prints where.
+fn grpc_serve() -> Result<(), Failure> {
+    let runtime = Runtime::new()?;
+    let address = runtime.block_on(async { bare::serve_grpc(&Tasks::new()).await })?;
+    println!("{address}");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
+}
+
+/// Health checks, one after another over one connection.
+fn grpc_call(address: SocketAddr, rounds: usize) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut connection = BareGrpc::open(address, &Tasks::new()).await?;
+        for _ in 0..rounds {
+            connection.call().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Every way of calling, so many times each.
+fn compare(rounds: usize) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let (serving, calling) = (Runtime::new()?, Runtime::new()?);
     let stage = serving.block_on(Stage::set(folder.path()))?;

@@ -121,7 +121,7 @@ impl Cases {
     }
 }
 
-fn command(program: &Path, arguments: &[&str]) -> Vec<String> {
+pub(super) fn command(program: &Path, arguments: &[&str]) -> Vec<String> {
     let mut words = vec![program.display().to_string()];
     words.extend(arguments.iter().map(|&argument| argument.to_owned()));
     words

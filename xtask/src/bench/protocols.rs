@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
+use super::engine::command;
 use super::measure::compare;
 use super::table::{Figure, Goal};
 use super::{Options, Programs};
@@ -14,6 +17,17 @@ use crate::services::{Missing, Services, Wanted};
 const STEPS: usize = 500;
 /// Messages that are sent and read back: each read starts where the run did.
 const MESSAGES: usize = 20;
+
+/// What the gRPC steps call, in the words of gRPC's own health service.
+const HEALTH: &str = "syntax = \"proto3\";
+package grpc.health.v1;
+message HealthCheckRequest { string service = 1; }
+message HealthCheckResponse {
+  enum ServingStatus { UNKNOWN = 0; SERVING = 1; NOT_SERVING = 2; SERVICE_UNKNOWN = 3; }
+  ServingStatus status = 1;
+}
+service Health { rpc Check(HealthCheckRequest) returns (HealthCheckResponse); }
+";
 
 /// Runs every case for which there is a server.
 pub(super) fn run(root: &Path, options: &Options, programs: &Programs) -> Result<Vec<Figure>, String> {
@@ -29,32 +43,62 @@ pub(super) fn run(root: &Path, options: &Options, programs: &Programs) -> Result
     }
     let folder = tempfile::tempdir().map_err(|error| format!("make a folder for the flows: {error}"))?;
     let cases = Cases { programs, folder: folder.path(), rounds: if options.quick { 3 } else { 15 } };
+    let steps = STEPS.to_string();
     let mut figures = Vec::new();
     if let Some(postgres) = &services.postgres {
         let url = postgres.url();
         let ours = cases.flow("sql", STEPS, |number| sql_step(&url, number))?;
-        let bare = ["postgres", &url, &STEPS.to_string()].map(str::to_owned);
-        figures.push(cases.figure("SQL: rows of PostgreSQL, a step each", [&bare, &ours], (STEPS, 1.3))?);
+        let bare = command(&programs.bare_protocol, &["postgres", &url, &steps]);
+        figures.push(cases.figure("SQL: rows of PostgreSQL, a step each", &[bare, ours], (STEPS, 1.3))?);
     }
     if let Some(redis) = &services.redis {
         let url = redis.url();
         let ours = cases.flow("redis", STEPS, |number| redis_step(&url, number))?;
-        let bare = ["redis", &url, &STEPS.to_string()].map(str::to_owned);
-        figures.push(cases.figure("Redis: `GET`, a step each", [&bare, &ours], (STEPS, 1.3))?);
+        let bare = command(&programs.bare_protocol, &["redis", &url, &steps]);
+        figures.push(cases.figure("Redis: `GET`, a step each", &[bare, ours], (STEPS, 1.3))?);
     }
+    let server = GrpcServer::start(&programs.call_price)?;
+    fs::write(folder.path().join("health.proto"), HEALTH).map_err(|error| format!("write `health.proto`: {error}"))?;
+    let ours = cases.flow("grpc", STEPS, |_| grpc_step(&server.address))?;
+    let bare = command(&programs.call_price, &["grpc", &server.address, &steps]);
+    figures.push(cases.figure("gRPC: unary calls, a step each", &[bare, ours], (STEPS, 1.3))?);
     if let Some((_, addresses)) = peers.servers.first() {
         let address = addresses.split_whitespace().next().unwrap_or_default();
         let ours = cases.flow("kafka", MESSAGES, |number| kafka_steps(address, number))?;
-        let bare = ["kafka", address, "bench", &MESSAGES.to_string()].map(str::to_owned);
+        let bare = command(&programs.bare_protocol, &["kafka", address, "bench", &MESSAGES.to_string()]);
         // Makes the topic.
         compare(std::slice::from_ref(&ours), 1)?;
-        figures.push(cases.figure(
-            "Kafka: a message sent and read back, two steps",
-            [&bare, &ours],
-            (MESSAGES, 2.0),
-        )?);
+        figures.push(cases.figure("Kafka: sent and read back, two steps", &[bare, ours], (MESSAGES, 2.0))?);
     }
     Ok(figures)
+}
+
+/// A server of gRPC's own health service; ended when dropped.
+struct GrpcServer {
+    process: Child,
+    address: String,
+}
+
+impl GrpcServer {
+    fn start(program: &Path) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("start `{}`: {error}", program.display());
+        let mut command = Command::new(program);
+        command.args(["grpc", "serve"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(failed)?;
+        let mut address = String::new();
+        if let Some(out) = process.stdout.take() {
+            BufReader::new(out).read_line(&mut address).map_err(failed)?;
+        }
+        Ok(Self { process, address: address.trim().to_owned() })
+    }
+}
+
+impl Drop for GrpcServer {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 struct Cases<'a> {
@@ -76,14 +120,19 @@ impl Cases<'_> {
     }
 
     /// What one of `count` calls takes, by whole processes at their best.
-    fn figure(&self, name: &str, [bare, ours]: [&[String]; 2], (count, bar): (usize, f64)) -> Result<Figure, String> {
-        let mut limit = vec![self.programs.bare_protocol.display().to_string()];
-        limit.extend_from_slice(bare);
-        let taken = compare(&[limit, ours.to_vec()], self.rounds)?;
+    fn figure(&self, name: &str, commands: &[Vec<String>; 2], (count, bar): (usize, f64)) -> Result<Figure, String> {
+        let taken = compare(commands, self.rounds)?;
         #[allow(clippy::cast_precision_loss, reason = "a number of steps")]
         let [bare, ours] = [0, 1].map(|place: usize| taken[place].least_seconds * 1e6 / count as f64);
         Ok(Figure::new(name, (ours, "µs"), Some(bare), Goal::Ratio(bar)))
     }
+}
+
+fn grpc_step(address: &str) -> String {
+    format!(
+        "    - action: grpc\n      config: {{address: \"{address}\", proto_file: health.proto, method: \
+         grpc.health.v1.Health/Check, request: {{}}}}\n      assert: body.status == \"SERVING\"\n"
+    )
 }
 
 fn sql_step(url: &str, number: usize) -> String {
