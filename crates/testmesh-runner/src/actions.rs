@@ -25,6 +25,10 @@ mod kafka_consumer;
 #[cfg(feature = "kafka")]
 mod kafka_producer;
 mod log;
+mod mail;
+mod mail_catcher;
+mod mail_send;
+mod mail_wait;
 mod messages;
 mod mqtt;
 mod mqtt_publish;
@@ -65,6 +69,9 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &nats_publish::NatsPublish,
         &nats_subscribe::NatsSubscribe,
         &nats_request::NatsRequest,
+        &mail_catcher::MailCatcher,
+        &mail_send::MailSend,
+        &mail_wait::MailWait,
         &exec::Exec,
         &log::Log,
         &delay::Delay,
@@ -125,7 +132,6 @@ pub(crate) const PLANNED: &[&str] = &[
     "browser",
     "contract_generate",
     "contract_verify",
-    "mail",
     "mock_server_configure",
     "mock_server_reset_state",
     "mock_server_start",

@@ -138,7 +138,7 @@ impl Expected {
             return Ok(true);
         }
         let mut locals: Vec<(ByteString, Value)> = entries(message).unwrap_or_default().into_iter().collect();
-        locals.push(("$".into(), message.get("value").unwrap_or_default()));
+        locals.push(("$".into(), said(message)));
         let scope = cx.layer(locals);
         for condition in conditions {
             // A message of another shape is not the one that is waited for.
@@ -195,7 +195,7 @@ impl Expected {
         // Only of use to the server: whatever becomes of it, the messages are here.
         let _ = tokio::time::timeout(FAREWELL, source.finish()).await;
         let n_found = found.len();
-        let primary = found.first().and_then(|message: &Value| message.get("value"));
+        let primary = found.first().map(said);
         let result = Value::map([("messages", Value::list(found)), ("count", Value::from(n_found))]);
         let result = ActionResult { request: request.into(), response: result.clone().into(), result, primary };
         match outcome {
@@ -215,6 +215,11 @@ impl Expected {
         );
         ActionError::new(ErrorKind::Timeout, message)
     }
+}
+
+/// What `$` is of a message: its value, or all of it where the protocol has no such part.
+fn said(message: &Value) -> Value {
+    message.get("value").unwrap_or_else(|| message.clone())
 }
 
 /// What is sent of a value: a map or list as JSON, bytes and text as they are; none for null.

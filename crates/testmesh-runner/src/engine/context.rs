@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use testmesh_shared::clock::Clock;
 use testmesh_shared::http::HttpClient;
 use testmesh_shared::net::Connector;
 
@@ -96,6 +97,11 @@ impl<'a> ActionContext<'a> {
     #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only the Kafka actions ask for it"))]
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.flow.run.engine.clock.now()
+    }
+
+    /// The clock itself, for what goes on beside the step.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.flow.run.engine.clock)
     }
 
     /// When the run began.

@@ -13,6 +13,7 @@ mod grpc;
 mod http_request;
 mod jobs;
 mod kafka;
+mod mail;
 mod mqtt;
 mod nats;
 mod proxy;

@@ -13,6 +13,8 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     AtOnce,
+    /// After `STARTTLS`, as SMTP has it.
+    AfterStartTls,
     /// After the server's first line, to which `tls_required` is added, as NATS has it.
     AfterInfo,
 }
@@ -50,6 +52,17 @@ async fn carry(mut client: TcpStream, server: &str, acceptor: &TlsAcceptor, star
         let mut line = String::new();
         server.read_line(&mut line).await?;
         client.write_all(line.replacen('{', "{\"tls_required\":true,", 1).as_bytes()).await?;
+    }
+    if start == Start::AfterStartTls {
+        let mut heard = [0; 1024];
+        for said in ["220 hello\r\n", "250-x\r\n250 STARTTLS\r\n", "220 go on\r\n"] {
+            client.write_all(said.as_bytes()).await?;
+            if !said.ends_with("go on\r\n") && client.read(&mut heard).await? == 0 {
+                return Ok(());
+            }
+        }
+        // Its greeting was said already.
+        server.read_line(&mut String::new()).await?;
     }
     let mut client = acceptor.accept(client).await?;
     copy_bidirectional(&mut client, &mut server).await?;
