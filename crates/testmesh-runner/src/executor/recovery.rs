@@ -16,8 +16,9 @@ use crate::repository::{
     Batch, EventsRow, ExecutionRepository, Fence, FinishRow, QueuedRun, RepositoryError, StepRow, StoredEvent,
 };
 
-/// Runs that were going and are taken over at once.
-const RUNNING: u32 = 64;
+/// Runs that were going and are taken over at once. Few: whoever dies between taking them and ending them leaves them
+/// for another lease, so that must not take long.
+const RUNNING: u32 = 8;
 /// Runs that wait and are taken over at once.
 const QUEUED: u32 = 256;
 /// Batches that are taken over at once.
@@ -31,9 +32,7 @@ pub(crate) async fn take_over(
 ) -> Result<(), RepositoryError> {
     loop {
         let ids = local.store.take_running(session, now, RUNNING).await?;
-        for id in &ids {
-            settle_lost(local, *id, session).await?;
-        }
+        settle_lost(local, &ids, session).await?;
         if ids.len() < RUNNING as usize {
             break;
         }
@@ -66,8 +65,9 @@ pub(crate) async fn audit(local: &Arc<Local>, session: SessionId) -> Result<(), 
     let held = local.store.held(session).await?;
     let unknown = held.into_iter().filter(|(id, _)| local.live_run(*id).is_none());
     let (queued, running): (Vec<_>, Vec<_>) = unknown.partition(|(_, status)| *status == ExecutionStatus::Queued);
-    for (id, _) in running {
-        settle_lost(local, id, session).await?;
+    let running: Vec<ExecutionId> = running.into_iter().map(|(id, _)| id).collect();
+    for ids in running.chunks(RUNNING as usize) {
+        settle_lost(local, ids, session).await?;
     }
     let queued: Vec<ExecutionId> = queued.into_iter().map(|(id, _)| id).collect();
     for ids in queued.chunks(QUEUED as usize) {
@@ -78,31 +78,39 @@ pub(crate) async fn audit(local: &Arc<Local>, session: SessionId) -> Result<(), 
     local.audit_batches(session).await
 }
 
-/// Ends a run that was going when its session died: whether its last step did its work, nobody can tell.
-async fn settle_lost(local: &Local, id: ExecutionId, session_id: SessionId) -> Result<(), RepositoryError> {
-    let Some(execution) = local.store.find(id).await? else { return Ok(()) };
-    let cancelled = local.store.is_cancel_requested(id).await?;
-    let last = local.store.events(id, 1).await?.last().map_or(1, |event| event.seq);
-    let fence = Fence { session_id, attempt: execution.attempt };
-    let batch = closing(execution, cancelled, last, local.clock.now(), fence).map_err(|error| {
-        RepositoryError::database(format!("end execution `{id}` as lost"), sqlx::Error::Encode(error.into()))
-    })?;
+/// Ends runs that were going when their session died, in one write: whether their last step did its work, nobody can tell.
+async fn settle_lost(local: &Local, ids: &[ExecutionId], session_id: SessionId) -> Result<(), RepositoryError> {
+    let mut batch = Batch::default();
+    for id in ids {
+        let Some(execution) = local.store.find(*id).await? else { continue };
+        let cancelled = local.store.is_cancel_requested(*id).await?;
+        let last = local.store.events(*id, 1).await?.last().map_or(1, |event| event.seq);
+        let fence = Fence { session_id, attempt: execution.attempt };
+        add_closing(&mut batch, execution, cancelled, (last, local.clock.now()), fence).map_err(|error| {
+            RepositoryError::database(format!("end execution `{id}` as lost"), sqlx::Error::Encode(error.into()))
+        })?;
+    }
+    if batch.finishes.is_empty() {
+        return Ok(());
+    }
     let committed = local.store.write(&batch, keys_expired(&*local.clock)).await?;
-    tracing::warn!(execution.id = %id, cancelled, "the runner of this run is gone: it is lost");
+    for id in &committed.held {
+        tracing::warn!(execution.id = %id, "the runner of this run is gone: it is lost");
+    }
     if let Some(relay) = &local.relay {
         relay.publish(committed.messages);
     }
     Ok(())
 }
 
-/// The rows that end `execution`: a closing event, the steps that were going, the final state.
-fn closing(
+/// Adds the rows that end `execution`: a closing event after the `last`, the steps that were going, the final state.
+fn add_closing(
+    batch: &mut Batch,
     mut execution: Execution,
     cancelled: bool,
-    last: u64,
-    time: DateTime<Utc>,
+    (last, time): (u64, DateTime<Utc>),
     fence: Fence,
-) -> Result<Batch, serde_json::Error> {
+) -> Result<(), serde_json::Error> {
     let execution_id = execution.id;
     let going: Vec<u32> =
         execution.steps.iter().flatten().filter(|step| is_going(step.status)).map(|step| step.ordinal).collect();
@@ -123,7 +131,6 @@ fn closing(
         },
     };
     execution.apply(&event);
-    let mut batch = Batch::default();
     for step in execution.steps.iter().flatten().filter(|step| going.contains(&step.ordinal)) {
         batch.steps.push(StepRow {
             execution_id,
@@ -138,7 +145,7 @@ fn closing(
     batch.events.push(EventsRow { execution_id, seq_from: event.seq, seq_to: event.seq, events });
     batch.outbox.extend(outcome::message(&execution));
     batch.finishes.push(FinishRow::new(&execution, fence));
-    Ok(batch)
+    Ok(())
 }
 
 fn is_going(status: StepStatus) -> bool {
