@@ -67,6 +67,8 @@ fn cases(target: &Target, silent: &str) -> Vec<Case> {
         target.steps("- action: parallel\n  config:\n    steps:\n      - {action: http_request, config: {method: GET, url: BASE/a}}\n      - {action: http_request, config: {method: GET, url: BASE/b}}"),
         "- action: exec\n  config: {command: [cat], stdin: hello}\n  assert: exit_code == 0".to_owned(),
         "- action: exec\n  timeout: 20ms\n  config: {command: [sleep, \"60\"]}".to_owned(),
+        "- action: mail_catcher\n  id: inbox\n- action: mail_send\n  config: {url: \"${inbox.url}\", from: a@b.c, to: d@e.f}\n- action: mail_wait\n  assert: count == 1".to_owned(),
+        "- action: mail_catcher\n- action: mail_wait\n  config: {timeout: 20ms}".to_owned(),
     ];
     let servers = [
         (
@@ -86,6 +88,18 @@ fn cases(target: &Target, silent: &str) -> Vec<Case> {
             "TESTMESH_TEST_REDIS",
             "- action: redis\n  timeout: 30ms\n  config: {url: \"URL\", command: [BLPOP, none, 0]}",
         ),
+        (
+            "TESTMESH_TEST_AMQP",
+            "- action: amqp_publish\n  config: {url: \"URL\", routing_key: none}\n  assert: not routed",
+        ),
+        (
+            "TESTMESH_TEST_AMQP",
+            "- action: amqp_consume\n  config: {url: \"URL\", exchange: amq.topic, routing_key: none, timeout: 50ms}",
+        ),
+        ("TESTMESH_TEST_MQTT", "- action: mqtt_publish\n  config: {url: \"URL\", topic: leaks}"),
+        ("TESTMESH_TEST_MQTT", "- action: mqtt_subscribe\n  config: {url: \"URL\", topic: none, timeout: 50ms}"),
+        ("TESTMESH_TEST_NATS", "- action: nats_publish\n  config: {url: \"URL\", subject: leaks}"),
+        ("TESTMESH_TEST_NATS", "- action: nats_subscribe\n  timeout: 50ms\n  config: {url: \"URL\", subject: none}"),
         ("TESTMESH_TEST_KAFKA", "- action: kafka_producer\n  config: {brokers: \"URL\", topic: leaks, payload: hello}"),
         (
             "TESTMESH_TEST_KAFKA",
@@ -101,6 +115,7 @@ fn cases(target: &Target, silent: &str) -> Vec<Case> {
     for steps in [
         "- {id: wait, action: delay, config: {duration: 60s}}".to_owned(),
         "- {id: wait, action: exec, config: {command: [sleep, \"60\"]}}".to_owned(),
+        "- {action: mail_catcher}\n- {id: wait, action: mail_wait}".to_owned(),
         format!("- {{id: wait, action: http_request, config: {{method: GET, url: \"http://{silent}/\"}}}}"),
     ] {
         cases.push(Case { steps, cancel_at: Some("wait") });

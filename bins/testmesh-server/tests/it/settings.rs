@@ -150,3 +150,18 @@ fn a_pod_starts_with_the_variables_that_kubernetes_adds_and_not_with_a_mistaken_
     let (code, _, errors) = run("TESTMESH_CONCURENCY", "4");
     assert!(code == 2 && errors.contains("did you mean TESTMESH_CONCURRENCY?"), "{code} {errors}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn flows_run_the_programs_that_are_allowed_by_name_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let flow = "name: programs\nconfig: {fail_fast: false}\nsteps:\n  - {action: exec, config: {command: [echo, hello]}, assert: \
+                \"trim(stdout) == 'hello'\"}\n  - {action: exec, config: {command: [env]}}\n";
+    for (flags, statuses) in [(&["--exec-allow", "echo,psql"][..], ["passed", "error"]), (&[], ["error", "error"])] {
+        let server = Server::start_with(&folder.path().join(statuses[0]), flags);
+        let (_, execution) = server.post_yaml("/api/v1/executions?wait=30s", flow).await;
+        let found = [0, 1].map(|step| execution["steps"][step]["status"].as_str().unwrap_or_default().to_owned());
+        assert_eq!(found, statuses, "{flags:?}: {execution:#}");
+        assert_eq!(execution["steps"][1]["error"]["kind"], "policy", "{execution:#}");
+    }
+}

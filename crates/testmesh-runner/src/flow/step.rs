@@ -33,29 +33,40 @@ pub(crate) const STEP_KEYS: &[&str] = &[
 
 /// Words of other tools for actions that have another name here.
 const SYNONYMS: &[(&str, &str)] = &[
+    ("amqp", "amqp_publish"),
+    ("amqp", "amqp_consume"),
     ("bash", "exec"),
     ("call", "run_flow"),
     ("command", "exec"),
     ("curl", "http_request"),
     ("db", "database_query"),
     ("echo", "log"),
-    ("email", "mail"),
+    ("email", "mail_send"),
+    ("email", "mail_wait"),
     ("fetch", "http_request"),
     ("graphql", "http_request"),
     ("include", "run_flow"),
+    ("mail", "mail_send"),
+    ("mail", "mail_wait"),
     ("mariadb", "database_query"),
+    ("mqtt", "mqtt_publish"),
+    ("mqtt", "mqtt_subscribe"),
     ("mysql", "database_query"),
+    ("nats", "nats_publish"),
+    ("nats", "nats_subscribe"),
+    ("nats", "nats_request"),
     ("postgres", "database_query"),
     ("postgresql", "database_query"),
     ("print", "log"),
-    ("rabbitmq", "amqp"),
+    ("rabbitmq", "amqp_publish"),
+    ("rabbitmq", "amqp_consume"),
     ("request", "http_request"),
     ("rest", "http_request"),
     ("script", "exec"),
     ("set", "transform"),
     ("shell", "exec"),
     ("sleep", "delay"),
-    ("smtp", "mail"),
+    ("smtp", "mail_send"),
     ("sqlite", "database_query"),
     ("subflow", "run_flow"),
     ("wait", "delay"),
@@ -221,8 +232,9 @@ impl<'t> Decoder<'t, '_> {
             std::iter::once(spec.name).chain(spec.aliases.iter().copied())
         });
         let names: Vec<&str> = names.chain(actions::PLANNED.iter().copied()).collect();
-        let meant = SYNONYMS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)).map(|(_, meant)| vec![*meant]);
-        let near = meant.unwrap_or_else(|| suggest::near(name, names.iter().copied()));
+        let meant = SYNONYMS.iter().filter(|(word, _)| word.eq_ignore_ascii_case(name)).map(|(_, meant)| *meant);
+        let meant: Vec<&str> = meant.collect();
+        let near = if meant.is_empty() { suggest::near(name, names.iter().copied()) } else { meant };
         let help = suggest::did_you_mean(&near).unwrap_or_else(|| {
             let nearest = suggest::nearest(name, names.iter().copied());
             format!("the nearest are {}; `testmesh actions` shows all", suggest::quoted(&nearest))
@@ -330,4 +342,18 @@ impl<'t> Decoder<'t, '_> {
 /// Whether the action is one of a later release.
 pub(crate) fn planned(name: &str) -> bool {
     name.starts_with("plugin.") || actions::PLANNED.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_words_mean_is_there_or_planned() {
+        for (word, meant) in SYNONYMS {
+            let is_known = actions::find(meant).is_some() || planned(meant) || actions::left_out(meant).is_some();
+            assert!(is_known, "`{word}` means `{meant}`, which is no action");
+            assert!(actions::find(word).is_none(), "`{word}` is an action");
+        }
+    }
 }
