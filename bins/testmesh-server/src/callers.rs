@@ -1,12 +1,12 @@
 //! Who may call from outside, and what flows may reach: decided from the settings.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use testmesh_api::{Access, Callers, Tokens};
 use testmesh_runner::files::Files;
 use testmesh_runner::programs::Programs;
-use testmesh_shared::net::NetPolicy;
+use testmesh_shared::net::{Listening, NetPolicy};
 
 use crate::databases;
 use crate::settings::Settings;
@@ -74,6 +74,23 @@ pub(crate) fn programs(settings: &Settings) -> Result<Programs, Failure> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(Programs::named(names).with_environment(environment))
+}
+
+/// Where mock servers of flows listen, and by which name they are reached.
+pub(crate) fn listening(settings: &Settings) -> Result<Listening, Failure> {
+    let host = settings.mock_host.as_deref().map(str::trim).filter(|host| !host.is_empty());
+    let host = host.map(|host| match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.to_owned(),
+    });
+    // A host and nothing else, so that a port can follow it.
+    if let Some(host) = &host
+        && url::Host::parse(host).is_err()
+    {
+        let place = settings.in_force.place("mock_host");
+        return Err(Failure::Setting(format!("{place}: `{host}` is no host name or address")));
+    }
+    Ok(Listening { address: settings.mock_bind, host, anywhere: false })
 }
 
 /// Where flows may connect to: not to this server itself, its other processes, nor to where its data is.

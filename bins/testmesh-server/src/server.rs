@@ -63,7 +63,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     // Opened first: a second server on this data folder is told so before anything else can fail.
     let databases = Databases::open(&settings.database, &shape.domains(), shape.is_whole()).await?;
     let listeners = Listeners::bind(settings, &shape).await?;
-    let connector = Connector::new(callers::network_policy(settings, &shape, listeners.addresses()).await?);
+    let connector = Connector::new(callers::network_policy(settings, &shape, listeners.addresses()).await?)
+        .with_listening(callers::listening(settings)?);
     let around = Surroundings {
         settings,
         shape: &shape,

@@ -13,7 +13,7 @@ mod roles;
 mod show;
 mod variables;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,6 +103,22 @@ pub(crate) struct Settings {
     /// A folder whose files flows may read. Without it flows read no files.
     #[arg(long, env = "TESTMESH_FLOW_FILES", value_name = "FOLDER", help_heading = "Runs")]
     pub(crate) flow_files: Option<PathBuf>,
+
+    /// The address that mock servers of flows listen on unless a flow names another; a flow may name loopback addresses and
+    /// what this one includes. 0.0.0.0 includes every IPv4 address of this machine.
+    #[arg(
+        long,
+        env = "TESTMESH_MOCK_BIND",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Runs"
+    )]
+    pub(crate) mock_bind: IpAddr,
+
+    /// The name or address that systems under test reach mock servers by, in their base_url
+    /// [default: the address that they listen on]
+    #[arg(long, env = "TESTMESH_MOCK_HOST", value_name = "HOST", help_heading = "Runs")]
+    pub(crate) mock_host: Option<String>,
 
     /// Addresses that flows may not reach, such as 10.0.0.0/8 or 10.0.0.5:5432, separated by commas. Link-local and
     /// metadata addresses and this server's own are denied anyway.

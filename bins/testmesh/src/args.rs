@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -100,6 +101,12 @@ pub(crate) struct RunArgs {
     /// Flows may read no file outside this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// The address that mock servers listen on, unless a flow names one [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) mock_bind: Option<IpAddr>,
+    /// The name or address that the system under test reaches mock servers by
+    #[arg(long, value_name = "HOST")]
+    pub(crate) mock_host: Option<String>,
     /// Accept what the flows see now as their snapshots
     #[arg(long)]
     pub(crate) update_snapshots: bool,

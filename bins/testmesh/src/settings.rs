@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::ParseOptions;
 use testmesh_runner::value::Value;
+use testmesh_shared::net::Listening;
 
 use crate::args::RunArgs;
 use crate::environment;
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) os_env: IndexMap<String, String>,
     /// `--root`, resolved.
     pub(crate) root: Option<PathBuf>,
+    /// `--mock-bind`, `--mock-host`.
+    pub(crate) listening: Listening,
     /// `--seed`.
     pub(crate) seed: Option<u64>,
     /// `--strict`.
@@ -62,7 +65,12 @@ impl Settings {
         if remote && args.update_snapshots {
             return Err(Stop::input("--update-snapshots cannot be used with --server: snapshots are files here"));
         }
+        if remote && (args.mock_bind.is_some() || args.mock_host.is_some()) {
+            return Err(Stop::input("--mock-bind and --mock-host cannot be used with --server: a server has its own"));
+        }
+        let address = args.mock_bind.unwrap_or(Listening::default().address);
         Ok(Self {
+            listening: Listening { address, host: args.mock_host.clone(), anywhere: true },
             variables: args
                 .variables
                 .iter()

@@ -87,6 +87,15 @@ pub(crate) enum Kind {
     Object(&'static [Field]),
     /// Any of these.
     OneOf(&'static [Kind]),
+    /// Text in a language of its own, checked when the flow is parsed.
+    Pattern(Pattern),
+    /// A map from paths such as `$.user.id` to values of this kind.
+    Paths(&'static Kind),
+    /// This, kept as it is written: the action itself resolves its references, each when it is due. A key of `config`
+    /// only, and not inside of another kind.
+    Held(&'static Kind),
+    /// This, with references to the request that a mock has at hand; inside of [`Kind::Held`].
+    OnRequest(&'static Kind),
     /// An expression, compiled when the flow is parsed.
     Expression,
     /// One or more assertions, compiled when the flow is parsed.
@@ -95,6 +104,17 @@ pub(crate) enum Kind {
     Steps,
     /// A list of `{name, steps}`, compiled when the flow is parsed.
     Branches,
+}
+
+/// What a text of [`Kind::Pattern`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// A regular expression (linear-time).
+    Regex,
+    /// A path into a value: `$.user.id`.
+    Path,
+    /// The path of a URL, with parameters and wildcards: `/users/:id`.
+    Route,
 }
 
 /// Steps that run beside other steps.
@@ -146,6 +166,8 @@ pub enum ConfigField {
     Steps(Vec<Step>),
     /// From [`Kind::Branches`].
     Branches(Vec<Branch>),
+    /// From [`Kind::Held`].
+    Held(Tree),
 }
 
 impl StepConfig {
@@ -175,6 +197,14 @@ impl StepConfig {
         match self.get(name) {
             Some(ConfigField::Branches(branches)) => branches,
             _ => &[],
+        }
+    }
+
+    /// The tree at a key of [`Kind::Held`].
+    pub(crate) fn held(&self, name: &str) -> Option<&Tree> {
+        match self.get(name) {
+            Some(ConfigField::Held(tree)) => Some(tree),
+            _ => None,
         }
     }
 

@@ -139,6 +139,8 @@ codes! {
     BadDuration = "bad_duration",
     /// A size is not written like `512KB`, `10MiB`.
     BadSize = "bad_size",
+    /// A regular expression, a path into a value or the path of a URL cannot be read.
+    BadPattern = "bad_pattern",
     /// Zero stands where a length of time is meant.
     ZeroInterval = "zero_interval",
     /// A step's id is not a letter or `_` followed by letters, digits, `_` and `-`.

@@ -1,6 +1,7 @@
 //! Runs a flow: one step loop for the server, the command line and sub-flows.
 //!
-//! A run is one future: nothing is spawned, so dropping it stops everything. Whatever stops a part of a run (a
+//! A run is one future, so dropping it stops everything. What has to go on beside its steps (a mock server) is a task of
+//! the run: its end, and dropping it, ends that too. Whatever stops a part of a run (a
 //! cancellation, a time-out, a failed branch) goes through [`stop::Stop`], which lets nested steps end in order and say
 //! how they ended. Every event leaves through [`emitter::Emitter`], which masks secrets.
 

@@ -364,7 +364,7 @@ fn count(steps: &[Step]) -> usize {
         let configured = step.config.fields.iter().map(|(_, field)| match field {
             ConfigField::Steps(steps) => count(steps),
             ConfigField::Branches(branches) => branches.iter().map(|branch| count(&branch.steps)).sum(),
-            ConfigField::Tree(_) | ConfigField::Expression(_) | ConfigField::Assertions(_) => 0,
+            ConfigField::Tree(_) | ConfigField::Expression(_) | ConfigField::Assertions(_) | ConfigField::Held(_) => 0,
         });
         let handled = match &step.on_error {
             OnError::Handle { steps, .. } => count(steps),

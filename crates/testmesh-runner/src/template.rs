@@ -249,6 +249,26 @@ impl Tree {
         }
     }
 
+    /// What stands at `key` of a map.
+    pub(crate) fn part(&self, key: &str) -> Option<Tree> {
+        match self {
+            Tree::Const(value) => value.get(key).map(Tree::Const),
+            Tree::Map(entries) => {
+                entries.iter().find(|(name, _)| name.as_literal() == Some(key)).map(|(_, part)| part.clone())
+            }
+            Tree::Template(_) | Tree::List(_) => None,
+        }
+    }
+
+    /// The items of a list that is written out.
+    pub(crate) fn items(&self) -> Option<Vec<Tree>> {
+        match self {
+            Tree::Const(value) => value.items().map(|items| items.iter().cloned().map(Tree::Const).collect()),
+            Tree::List(items) => Some(items.clone()),
+            Tree::Template(_) | Tree::Map(_) => None,
+        }
+    }
+
     /// Every name it refers to. Offsets are bytes of the text each one stands in.
     pub fn references(&self) -> Vec<Reference> {
         match self {

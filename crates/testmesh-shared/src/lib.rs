@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod db;
 pub mod error;
+pub mod host;
 pub mod http;
 pub mod ids;
 pub mod internal;

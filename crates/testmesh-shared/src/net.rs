@@ -1,8 +1,9 @@
-//! Outgoing connections: the one place that opens a socket for an action, and the policy it obeys.
+//! The one place that opens a socket for an action, and the policy it obeys.
 //!
 //! The policy is asked about the resolved address, and the connection goes to that very address, so a name that
 //! resolves differently a moment later changes nothing. Redirects come through here again.
 
+mod listen;
 mod policy;
 mod proxy;
 
@@ -15,6 +16,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
+pub use self::listen::{ListenError, Listener, Listening};
 pub use self::policy::{InvalidRange, NetPolicy, Range};
 pub use self::proxy::{InvalidProxy, Proxies, Proxy};
 
@@ -70,12 +72,13 @@ pub struct Connected {
 pub struct Connector {
     policy: Arc<NetPolicy>,
     proxies: Arc<Proxies>,
+    listening: Arc<Listening>,
 }
 
 impl Connector {
     /// A connector that obeys `policy`.
     pub fn new(policy: NetPolicy) -> Self {
-        Self { policy: Arc::new(policy), proxies: Arc::default() }
+        Self { policy: Arc::new(policy), ..Self::default() }
     }
 
     /// The same connector, with the proxies that HTTP requests go through unless they name one of their own.

@@ -24,6 +24,8 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_CONCURRENCY",
         "TESTMESH_EXEC_ALLOW",
         "TESTMESH_FLOW_FILES",
+        "TESTMESH_MOCK_BIND",
+        "TESTMESH_MOCK_HOST",
         "TESTMESH_NET_DENY",
         "TESTMESH_NET_ALLOW",
         "TESTMESH_DRAIN_TIMEOUT",
@@ -62,6 +64,8 @@ fn wrong_settings_are_refused_with_code_2() {
     check(&["--listen", "127.0.0.1:0", "--net-deny", "everything"], "--net-deny");
     check(&["--flow-files", "/nonexistent/files"], "--flow-files");
     check(&["--concurrency", "0"], "--concurrency");
+    check(&["--mock-bind", "localhost"], "--mock-bind");
+    check(&["--mock-host", "a b:80"], "--mock-host");
     check(&["--no-such-flag"], "--no-such-flag");
     check(&["--redis-url", "http://:secret@127.0.0.1"], "--redis-url");
     check(&["--flows-database-url", "postgres://a@127.0.0.1/b"], "--database-url");

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
 fn connector(settings: &Settings) -> Result<Connector, Stop> {
     let proxies = Proxies::from_variables(|name| settings.os_env.get(name).cloned())
         .map_err(|(variable, error)| Stop::input(format!("the proxy in `{variable}` cannot be used: {error}")))?;
-    Ok(Connector::new(NetPolicy::open()).with_proxies(proxies))
+    Ok(Connector::new(NetPolicy::open()).with_proxies(proxies).with_listening(settings.listening.clone()))
 }
 
 /// A runtime for one thread each: one thread for one flow; more flows share as many threads as there are cores.

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use testmesh_shared::clock::Clock;
 use testmesh_shared::http::HttpClient;
 use testmesh_shared::net::Connector;
+use testmesh_shared::tasks::Tasks;
 
 use crate::action::{ActionError, ConfigField, Shown, StepConfig};
 use crate::engine::block::{BlockEnd, Place};
@@ -102,6 +103,11 @@ impl<'a> ActionContext<'a> {
     /// The clock itself, for what goes on beside the step.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.flow.run.engine.clock)
+    }
+
+    /// What goes on beside the steps: told to end, and awaited, at the run's end.
+    pub(crate) fn tasks(&self) -> &'a Tasks {
+        &self.flow.run.tasks
     }
 
     /// When the run began.

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use testmesh_shared::error::ErrorCode;
 use testmesh_shared::ids::ExecutionId;
+use testmesh_shared::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::emitter::Emitter;
@@ -45,6 +46,8 @@ pub(in crate::engine) struct RunState {
     pub(in crate::engine) update_snapshots: bool,
     /// 32 hex digits.
     pub(in crate::engine) trace_id: String,
+    /// What goes on beside the steps.
+    pub(in crate::engine) tasks: Tasks,
     pub(in crate::engine) resources: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     /// The user's wish to stop.
     pub(in crate::engine) cancel: CancellationToken,
@@ -55,6 +58,13 @@ pub(in crate::engine) struct RunState {
     pub(in crate::engine) started: DateTime<Utc>,
     ordinals: AtomicU32,
     fault: Mutex<Option<String>>,
+}
+
+impl Drop for RunState {
+    /// A run that is dropped before its end.
+    fn drop(&mut self) {
+        self.tasks.cancelled().cancel();
+    }
 }
 
 impl RunState {
@@ -96,6 +106,7 @@ pub(super) async fn run(
         tracing::error!(execution.id = %run.execution_id, "{message}");
         Verdict::error(ErrorCode::Internal, message)
     });
+    run.tasks.shutdown().await;
     run.emitter.emit(RunEventKind::Finished {
         status: verdict.status,
         duration_ms: millis(since.elapsed()),
@@ -126,6 +137,7 @@ fn begin(
         strict: request.strict,
         update_snapshots: request.update_snapshots,
         trace_id: request.trace_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>().max(1))),
+        tasks: Tasks::new(),
         resources: Mutex::default(),
         stop: Stop::below(&cancel),
         cancel,

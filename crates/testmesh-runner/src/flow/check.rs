@@ -105,7 +105,9 @@ impl<'c, 't> Check<'c, '_, 't> {
             return;
         }
         if let Some(definition) = self.later().get(name).map(|definitions| definitions[0]) {
-            self.too_early(used, definition);
+            if !self.frames.iter().any(|frame| frame.later) {
+                self.too_early(used, definition);
+            }
             return;
         }
         self.unknown(used, name);

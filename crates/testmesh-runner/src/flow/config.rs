@@ -8,7 +8,7 @@ use super::reader::{Decoder, Section, key_help, place};
 use super::source::Span;
 use super::text;
 use super::yaml::{Entry, Node, NodeKind};
-use crate::action::{ActionSpec, ConfigField, Field, Kind, StepConfig};
+use crate::action::{ActionSpec, ConfigField, Field, Kind, Pattern, StepConfig};
 use crate::diagnostic::Code;
 use crate::template::{Template, Tree};
 use crate::value::Value;
@@ -17,6 +17,8 @@ use crate::value::Value;
 const STEP_ONLY: &[&str] = &["retry", "poll"];
 /// Keys that name what each turn of a loop sees.
 const NAMING_KEYS: &[&str] = &["item_name", "index_name"];
+/// What a mock's templates see of the request at hand.
+const REQUEST_NAMES: &[&str] = &["request", "path", "query", "headers", "body", "state"];
 /// What each turn of `wait_until` sees.
 const TURN_NAMES: &[&str] = &["attempt", "iteration"];
 
@@ -82,6 +84,7 @@ impl<'t> Decoder<'t, '_> {
                         self.inner_conditions(within, name, &entry.value, &mut inner);
                         ConfigField::Tree(self.value(kind, name, &entry.value, place(entry)))
                     }
+                    Some(Kind::Held(inner)) => ConfigField::Held(self.value(*inner, name, &entry.value, place(entry))),
                     Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, Self::turn(spec, section), id)),
                     Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, id)),
                     // The rules of `transform` see the keys of its `input` by name.
@@ -177,6 +180,10 @@ impl<'t> Decoder<'t, '_> {
 
     /// Compiles a value of a kind that is no expression, assertion or step.
     pub(crate) fn value(&mut self, kind: Kind, name: &str, node: &Node<'t>, span: Span) -> Tree {
+        if let Kind::OnRequest(inner) = kind {
+            let names = Names { fixed: REQUEST_NAMES, later: true, ..Names::default() };
+            return self.with_names(names, |d| d.value(*inner, name, node, span));
+        }
         if kinds::is_reference(node) || node.is_null() {
             return self.tree(node);
         }
@@ -195,6 +202,16 @@ impl<'t> Decoder<'t, '_> {
                     .collect(),
             ),
             (Kind::Object(fields), NodeKind::Map(entries)) => self.object(fields, name, entries, span),
+            (Kind::Paths(item), NodeKind::Map(entries)) => {
+                for entry in entries {
+                    self.pattern(Pattern::Path, &entry.key, entry.key_span);
+                }
+                self.value(Kind::Map(item), name, node, span)
+            }
+            (Kind::Pattern(pattern), NodeKind::Scalar(scalar)) => {
+                self.pattern(pattern, &scalar.text, span);
+                Tree::Const(Value::Text((&*scalar.text).into()))
+            }
             (kind, _) => {
                 self.literal(kind, name, node, span);
                 self.tree(node)
@@ -216,6 +233,16 @@ impl<'t> Decoder<'t, '_> {
             })
             .collect();
         text::map(compiled)
+    }
+
+    /// Reports a text that is not what it has to be.
+    fn pattern(&mut self, pattern: Pattern, text: &str, span: Span) {
+        if crate::template::may_refer(text) {
+            return;
+        }
+        if let Err((problem, help)) = kinds::pattern(pattern, text) {
+            self.findings.error(Code::BadPattern, span, problem).help(help);
+        }
     }
 
     /// Reports a literal that its kind does not take.
@@ -262,7 +289,7 @@ impl<'t> Decoder<'t, '_> {
     /// What an expression in the configuration sees: the outcome of what the action did.
     fn outcome(spec: &'static ActionSpec, section: &Section<'_, 't>) -> Names<'t> {
         let given = Self::turn(spec, section).given;
-        Names { given, fixed: super::step::RESULT_ROOTS, result: spec.result, open: spec.open_result }
+        Names { given, fixed: super::step::RESULT_ROOTS, result: spec.result, open: spec.open_result, later: false }
     }
 
     /// What assertions in the configuration see: the keys of `data`, which may be any when it is a reference.
@@ -284,8 +311,8 @@ impl<'t> Decoder<'t, '_> {
             }
         }
         self.secrets_in(entry.value.entries().unwrap_or_default());
-        // A mock's templates are resolved when a request arrives, and of an unknown action nothing is known.
-        let lazy = action.starts_with("mock_server") || !super::step::planned(action);
-        self.with_names(Names { open: lazy, ..Names::default() }, |d| d.tree(&entry.value));
+        // Of an unknown action nothing is known.
+        let open = !super::step::planned(action);
+        self.with_names(Names { open, ..Names::default() }, |d| d.tree(&entry.value));
     }
 }

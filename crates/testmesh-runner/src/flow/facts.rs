@@ -52,6 +52,8 @@ pub(crate) struct Names<'t> {
     pub(crate) result: &'static [ResultField],
     /// Whether any other name may be known too.
     pub(crate) open: bool,
+    /// Whether names that later steps define may be used: what is here is resolved when the time comes.
+    pub(crate) later: bool,
 }
 
 impl Names<'_> {

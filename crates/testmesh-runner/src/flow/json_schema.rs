@@ -264,7 +264,8 @@ fn kind(kind: Kind) -> Json {
     let or_reference = |schema: Json| json!({ "anyOf": [schema, refer("reference"), { "type": "null" }] });
     match kind {
         Kind::Any => json!({}),
-        Kind::Text | Kind::Expression => refer("scalar"),
+        Kind::Text | Kind::Pattern(_) | Kind::Expression => refer("scalar"),
+        Kind::Held(inner) | Kind::OnRequest(inner) => self::kind(*inner),
         Kind::Integer { min, max } => {
             let mut schema = json!({ "type": "integer" });
             if let Some(object) = schema.as_object_mut() {
@@ -285,7 +286,9 @@ fn kind(kind: Kind) -> Json {
             let item = self::kind(*item);
             or_reference(json!({ "anyOf": [{ "type": "array", "items": item.clone() }, item] }))
         }
-        Kind::Map(value) => or_reference(json!({ "type": "object", "additionalProperties": self::kind(*value) })),
+        Kind::Map(value) | Kind::Paths(value) => {
+            or_reference(json!({ "type": "object", "additionalProperties": self::kind(*value) }))
+        }
         Kind::Object(fields) => or_reference(object(fields, false, "")),
         Kind::OneOf(kinds) => json!({ "anyOf": kinds.iter().map(|kind| self::kind(*kind)).collect::<Vec<_>>() }),
         Kind::Assertions => refer("assertions"),

@@ -3,7 +3,7 @@
 use super::scalar::Literal;
 use super::suggest;
 use super::yaml::{Node, NodeKind, Scalar};
-use crate::action::Kind;
+use crate::action::{Kind, Pattern};
 use crate::diagnostic::Code;
 use crate::units;
 
@@ -36,8 +36,9 @@ pub(crate) fn pick(kind: Kind, node: &Node<'_>) -> Kind {
 fn shaped_like(kind: Kind, node: &Node<'_>) -> bool {
     match (&node.kind, kind) {
         (NodeKind::List(_), Kind::List(_) | Kind::Steps | Kind::Branches | Kind::Assertions)
-        | (NodeKind::Map(_), Kind::Map(_) | Kind::Object(_)) => true,
+        | (NodeKind::Map(_), Kind::Map(_) | Kind::Paths(_) | Kind::Object(_)) => true,
         (_, Kind::OneOf(kinds)) => kinds.iter().any(|kind| shaped_like(*kind, node)),
+        (_, Kind::Held(inner) | Kind::OnRequest(inner)) => shaped_like(*inner, node),
         _ => false,
     }
 }
@@ -46,6 +47,8 @@ fn shaped_like(kind: Kind, node: &Node<'_>) -> bool {
 pub(crate) fn fits(kind: Kind, node: &Node<'_>) -> bool {
     match (kind, &node.kind) {
         (Kind::OneOf(kinds), _) => kinds.iter().any(|kind| fits(*kind, node)),
+        (Kind::Held(inner) | Kind::OnRequest(inner), _) => fits(*inner, node),
+        (Kind::Paths(item), NodeKind::Map(entries)) => entries.iter().all(|entry| fits(*item, &entry.value)),
         (Kind::List(item), NodeKind::List(items)) => items.iter().all(|node| fits(*item, node)),
         (Kind::List(item), _) => fits(*item, node),
         (Kind::Map(item), NodeKind::Map(entries)) => entries.iter().all(|entry| fits(*item, &entry.value)),
@@ -55,7 +58,7 @@ pub(crate) fn fits(kind: Kind, node: &Node<'_>) -> bool {
         (Kind::Steps | Kind::Branches, NodeKind::List(items)) => items.iter().all(|item| item.entries().is_some()),
         (Kind::Expression, _) | (Kind::Assertions, NodeKind::Scalar(_)) => node.text().is_some(),
         (Kind::Any | Kind::Assertions, _) => true,
-        (Kind::Map(_) | Kind::Object(_) | Kind::Steps | Kind::Branches, _) => false,
+        (Kind::Map(_) | Kind::Paths(_) | Kind::Object(_) | Kind::Steps | Kind::Branches, _) => false,
         _ => check(kind, node).is_ok() && node.scalar().is_some(),
     }
 }
@@ -65,10 +68,13 @@ pub(crate) fn check(kind: Kind, node: &Node<'_>) -> Result<(), Mismatch> {
     if matches!(kind, Kind::Any) || node.is_null() || is_reference(node) {
         return Ok(());
     }
+    if let Kind::Held(inner) | Kind::OnRequest(inner) = kind {
+        return check(*inner, node);
+    }
     let Some(scalar) = node.scalar() else { return Err(wrong(kind)) };
     let text = &*scalar.text;
     match kind {
-        Kind::Any | Kind::Text | Kind::Expression | Kind::Assertions => Ok(()),
+        Kind::Any | Kind::Text | Kind::Pattern(_) | Kind::Expression | Kind::Assertions => Ok(()),
         Kind::Integer { min, max } => match whole(scalar) {
             Some(number) if (min..=max).contains(&number) => Ok(()),
             Some(number) => Err(value(format!("is {number}, not from {min} to {max}"), None)),
@@ -111,7 +117,42 @@ pub(crate) fn check(kind: Kind, node: &Node<'_>) -> Result<(), Mismatch> {
                 Err(wrong(kind))
             }
         }
-        Kind::Map(_) | Kind::Object(_) | Kind::Steps | Kind::Branches => Err(wrong(kind)),
+        Kind::Map(_)
+        | Kind::Paths(_)
+        | Kind::Object(_)
+        | Kind::Steps
+        | Kind::Branches
+        | Kind::Held(_)
+        | Kind::OnRequest(_) => Err(wrong(kind)),
+    }
+}
+
+/// What is wrong with a text that has to be a pattern, and what to do.
+pub(crate) fn pattern(pattern: Pattern, text: &str) -> Result<(), (String, Option<String>)> {
+    match pattern {
+        Pattern::Regex => match regex::Regex::new(text) {
+            Ok(_) => Ok(()),
+            Err(regex::Error::Syntax(told)) => {
+                let reason = told.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let help = "see the syntax of the `regex` crate: no look-around, no back-references".to_owned();
+                Err((format!("`{text}` is not a regular expression: {reason}"), Some(help)))
+            }
+            Err(error) => Err((format!("`{text}` is not a regular expression: {error}"), None)),
+        },
+        Pattern::Path => match crate::path::ResultPath::parse(text) {
+            Ok(_) => Ok(()),
+            Err(mistakes) => {
+                let first = mistakes.into_iter().next();
+                Err(first.map_or_else(|| ("it is no path".to_owned(), None), |first| (first.message, first.help)))
+            }
+        },
+        Pattern::Route => match crate::actions::Route::parse(text) {
+            Ok(_) => Ok(()),
+            Err(reason) => {
+                let help = "write it like `/users`, `/users/:id`, `/files/*`, `/**`".to_owned();
+                Err((format!("`{text}` is not a path: {reason}"), Some(help)))
+            }
+        },
     }
 }
 
@@ -144,6 +185,12 @@ pub(crate) fn describe(kind: Kind) -> String {
         Kind::Size => "a size".to_owned(),
         Kind::Choice(words) => format!("one of {}", suggest::quoted(words)),
         Kind::List(item) => format!("{}, or a list of them", describe(*item)),
+        Kind::Pattern(Pattern::Regex) => "a regular expression".to_owned(),
+        Kind::Pattern(Pattern::Path) => "a path such as `$.user.id`".to_owned(),
+        Kind::Pattern(Pattern::Route) => "the path of a URL".to_owned(),
+        Kind::Paths(Kind::Any) => "a map from paths to values".to_owned(),
+        Kind::Paths(item) => format!("a map from paths to values (each {})", describe(*item)),
+        Kind::Held(inner) | Kind::OnRequest(inner) => describe(*inner),
         Kind::Map(Kind::Any) => "a map".to_owned(),
         Kind::Map(item) => format!("a map (each value {})", describe(*item)),
         Kind::Object(fields) => {

@@ -73,6 +73,7 @@ fn rows(text: &mut String, prefix: &str, fields: &[Field]) {
             (false, None) => String::new(),
         };
         let takes = match object(field.kind) {
+            Some(_) if is_list(field.kind) => "a map, or a list of them".to_owned(),
             Some(_) => "a map".to_owned(),
             None => kinds::describe(field.kind),
         };
@@ -89,7 +90,17 @@ fn object(kind: Kind) -> Option<&'static [Field]> {
     match kind {
         Kind::Object(fields) => Some(fields),
         Kind::OneOf(kinds) => kinds.iter().find_map(|kind| object(*kind)),
+        Kind::Held(inner) | Kind::OnRequest(inner) | Kind::List(inner) => object(*inner),
         _ => None,
+    }
+}
+
+/// Whether it takes several.
+fn is_list(kind: Kind) -> bool {
+    match kind {
+        Kind::List(_) => true,
+        Kind::Held(inner) | Kind::OnRequest(inner) => is_list(*inner),
+        _ => false,
     }
 }
 

@@ -284,13 +284,13 @@ impl<'t> Decoder<'t, '_> {
         };
         let outputs = section.entry("output").and_then(|entry| entry.value.entries()).unwrap_or_default();
         let given = outputs.iter().map(|entry| entry.key.clone()).collect();
-        let keys = Names { given, fixed: RESULT_ROOTS, result, open };
+        let keys = Names { given, fixed: RESULT_ROOTS, result, open, later: false };
         self.facts.push(Fact::Define(Definition { name: id.clone(), line, by: Definer::Step(keys) }));
         for output in outputs {
             let by = Definer::Output { step: id.clone() };
             self.facts.push(Fact::Define(Definition { name: output.key.clone(), line, by }));
         }
-        Names { given: Vec::new(), fixed: RESULT_ROOTS, result, open }
+        Names { given: Vec::new(), fixed: RESULT_ROOTS, result, open, later: false }
     }
 
     fn outputs(&mut self, section: &Section<'_, 't>, id: &str) -> Vec<Output> {

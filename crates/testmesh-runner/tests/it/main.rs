@@ -14,6 +14,7 @@ mod http_request;
 mod jobs;
 mod kafka;
 mod mail;
+mod mocks;
 mod mqtt;
 mod nats;
 mod proxy;
