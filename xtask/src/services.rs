@@ -10,6 +10,7 @@ mod postgres;
 mod process;
 mod programs;
 mod redis;
+pub(crate) mod tools;
 
 use std::io::Write;
 use std::net::TcpListener;

@@ -73,7 +73,11 @@ pub(crate) fn programs(settings: &Settings) -> Result<Programs, Failure> {
     }
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Programs::named(names).with_environment(environment))
+    let programs = Programs::named(names).with_environment(environment);
+    Ok(match &settings.browser {
+        Some(program) => programs.with_browser(program.clone()),
+        None => programs,
+    })
 }
 
 /// Where mock servers of flows listen, and by which name they are reached.

@@ -95,6 +95,11 @@ pub(crate) struct Settings {
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) concurrency: Option<u32>,
 
+    /// The Chromium that `browser` steps open, by its name in the search path or its path. Without it flows open no
+    /// browser.
+    #[arg(long, env = "TESTMESH_BROWSER", value_name = "PROGRAM", help_heading = "Runs")]
+    pub(crate) browser: Option<String>,
+
     /// Programs that flows may run (`exec`), as flows write them: psql,/usr/bin/curl. Whoever may write flows can do on this
     /// machine what these programs can. Without it flows run no program.
     #[arg(long, env = "TESTMESH_EXEC_ALLOW", value_name = "PROGRAMS", value_delimiter = ',', help_heading = "Runs")]

@@ -9,6 +9,8 @@ mod amqp_delete;
 mod amqp_get;
 mod amqp_publish;
 mod assert;
+#[cfg(all(feature = "browser", unix))]
+mod browser;
 mod condition;
 mod database_query;
 mod db_poll;
@@ -82,6 +84,8 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &mail_send::MailSend,
         &mail_wait::MailWait,
         &exec::Exec,
+        #[cfg(all(feature = "browser", unix))]
+        &browser::BrowserAction,
         &mock_server_start::MockServerStart,
         &mock_server_verify::MockServerVerify,
         &mock_server_configure::MockServerConfigure,
@@ -120,6 +124,7 @@ pub(crate) fn verb(name: &str) -> Option<&str> {
 
 /// Names of actions that a build can do without, by the cargo feature that has them.
 const OPTIONAL: &[(&str, &[&str])] = &[
+    ("browser", &["browser", "browser_test"]),
     ("grpc", &["grpc", "grpc_call", "grpc_stream"]),
     (
         "kafka",
@@ -143,7 +148,7 @@ pub(crate) fn left_out(name: &str) -> Option<&'static str> {
 }
 
 /// Actions of the design that this release does not have yet, so that validation can say so by name.
-pub(crate) const PLANNED: &[&str] = &["browser", "contract_generate", "contract_verify", "websocket"];
+pub(crate) const PLANNED: &[&str] = &["contract_generate", "contract_verify", "websocket"];
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +158,7 @@ mod tests {
     fn each_optional_action_is_there_with_its_feature_and_told_without_it() {
         for (feature, names) in OPTIONAL {
             let present = match *feature {
+                "browser" => cfg!(all(feature = "browser", unix)),
                 "grpc" => cfg!(feature = "grpc"),
                 "kafka" => cfg!(feature = "kafka"),
                 other => panic!("`{other}` is no feature"),

@@ -14,6 +14,15 @@ pub enum ProgramError {
         /// As written.
         name: String,
     },
+    /// Flows may open no browser here.
+    #[error("this server does not let flows open a browser (TESTMESH_BROWSER names the Chromium that they may use)")]
+    NoBrowser,
+    /// There is no browser.
+    #[error(
+        "there is no Chromium in the search path: install one (Debian: `apt install chromium`; Fedora: `dnf install \
+         chromium`; macOS: `brew install --cask chromium`)"
+    )]
+    NoChromium,
     /// There is no such program.
     #[error("there is no program `{name}`{place}")]
     NotFound {
@@ -34,8 +43,30 @@ pub enum ProgramError {
 #[derive(Debug, Clone, Default)]
 pub struct Programs {
     allowed: Allowed,
+    browser: Browser,
     environment: Vec<(String, String)>,
 }
+
+/// The browser that flows may open.
+#[derive(Debug, Clone, Default)]
+enum Browser {
+    #[default]
+    None,
+    /// Whichever of [`CHROMIUMS`] there is.
+    Any,
+    Named(String),
+}
+
+/// What a Chromium may be called, and where it is when it is not in the search path.
+const CHROMIUMS: &[&str] = &[
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
 
 #[derive(Debug, Clone)]
 enum Allowed {
@@ -57,12 +88,19 @@ impl Programs {
 
     /// Every program: the user's own machine.
     pub fn all() -> Self {
-        Self { allowed: Allowed::All, environment: Vec::new() }
+        Self { allowed: Allowed::All, browser: Browser::Any, environment: Vec::new() }
     }
 
     /// Those that are written just like one of `names`: `psql`, `/usr/bin/psql`.
     pub fn named(names: impl IntoIterator<Item = String>) -> Self {
-        Self { allowed: Allowed::Named(names.into_iter().collect()), environment: Vec::new() }
+        Self { allowed: Allowed::Named(names.into_iter().collect()), ..Self::default() }
+    }
+
+    /// Lets flows open this browser: a Chromium, by its name in the search path or its path.
+    #[must_use]
+    pub fn with_browser(mut self, program: String) -> Self {
+        self.browser = Browser::Named(program);
+        self
     }
 
     /// What programs see of this process's environment: of `variables` those that a program can hardly do without, `PATH`
@@ -92,6 +130,27 @@ impl Programs {
         if !is_allowed {
             return Err(ProgramError::Denied { name: name.to_owned() });
         }
+        self.locate(name, folder)
+    }
+
+    /// The file of the browser that flows may open.
+    ///
+    /// # Errors
+    /// [`ProgramError::NoBrowser`] when they may not, [`ProgramError::NoChromium`] when there is none, and those of a
+    /// program that is named.
+    #[cfg_attr(not(all(feature = "browser", unix)), allow(dead_code, reason = "no action of this build asks"))]
+    pub(crate) fn browser(&self) -> Result<PathBuf, ProgramError> {
+        match &self.browser {
+            Browser::None => Err(ProgramError::NoBrowser),
+            Browser::Named(name) => self.locate(name, Path::new(".")),
+            Browser::Any => {
+                let mut found = CHROMIUMS.iter().filter_map(|name| self.locate(name, Path::new(".")).ok());
+                found.next().ok_or(ProgramError::NoChromium)
+            }
+        }
+    }
+
+    fn locate(&self, name: &str, folder: &Path) -> Result<PathBuf, ProgramError> {
         if name.contains(std::path::is_separator) {
             let missing = |_| ProgramError::NotFound { name: name.to_owned(), place: "" };
             let file = std::path::absolute(folder.join(name)).map_err(missing)?;
@@ -160,6 +219,26 @@ mod tests {
             assert_eq!(programs.find(name, folder.path()), denied, "{name}");
             assert_eq!(Programs::none().find(name, folder.path()), denied, "{name}");
         }
+    }
+
+    #[test]
+    fn a_browser_is_the_one_that_is_named_or_any_on_the_users_own_machine() {
+        let folder = folder();
+        let place = folder.path().display().to_string();
+        let within = |programs: Programs| programs.with_environment([("PATH".to_owned(), place.clone())]);
+        assert_eq!(within(Programs::none()).browser(), Err(ProgramError::NoBrowser));
+        let tool = within(Programs::none().with_browser("tool".to_owned()));
+        assert_eq!(tool.browser().unwrap(), folder.path().join("tool"));
+        assert_eq!(
+            tool.find("tool", Path::new("/")),
+            Err(ProgramError::Denied { name: "tool".to_owned() }),
+            "it is opened by `browser`, not by `exec`"
+        );
+        let gone = within(Programs::none().with_browser("gone".to_owned()));
+        let missing = ProgramError::NotFound { name: "gone".to_owned(), place: " in the search path" };
+        assert_eq!(gone.browser(), Err(missing));
+        std::fs::rename(folder.path().join("tool"), folder.path().join("chromium")).unwrap();
+        assert_eq!(within(Programs::all()).browser().unwrap(), folder.path().join("chromium"));
     }
 
     #[test]

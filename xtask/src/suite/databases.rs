@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::services::peers::{PEERS, Peer, Running};
+use crate::services::tools::{Found, TOOLS, Tool};
 use crate::services::{Missing, Postgres, Redis, Services, Wanted};
 use crate::workspace::Failure;
 
@@ -36,7 +37,12 @@ impl Databases {
         ];
         let wanted: Vec<&'static Peer> = PEERS.iter().filter(|peer| named(peer.variable).is_none()).collect();
         let peers = Running::start(&wanted, Missing::Install, &target.join("test-servers"), out)?;
-        let mut variables = Vec::new();
+        let wanted: Vec<&'static Tool> = TOOLS.iter().filter(|tool| named(tool.variable).is_none()).collect();
+        let tools = Found::find(&wanted, Missing::Install, out)?;
+        for (variable, program) in &tools.variables {
+            writeln!(out, "{variable}={program}")?;
+        }
+        let mut variables = tools.variables;
         for (peer, url) in &peers.servers {
             writeln!(out, "{}={url}", peer.variable)?;
             variables.push((peer.variable, url.clone()));
@@ -52,7 +58,8 @@ impl Databases {
                 (None, None) => {}
             }
         }
-        let missing: Vec<String> = services.missing.iter().chain(&peers.missing).cloned().collect();
+        let missing: Vec<String> =
+            services.missing.iter().chain(&peers.missing).chain(&tools.missing).cloned().collect();
         for missing in &missing {
             writeln!(out, "tests that need it skip themselves: {missing}")?;
         }

@@ -22,6 +22,7 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_LOG_FORMAT",
         "TESTMESH_LOG_LEVEL",
         "TESTMESH_CONCURRENCY",
+        "TESTMESH_BROWSER",
         "TESTMESH_EXEC_ALLOW",
         "TESTMESH_FLOW_FILES",
         "TESTMESH_MOCK_BIND",

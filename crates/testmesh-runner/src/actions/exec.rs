@@ -15,7 +15,8 @@ use bytestring::ByteString;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
-use self::group::{Group, Groups, apart};
+use self::group::Groups;
+pub(super) use self::group::{Group, apart};
 use self::output::Captured;
 use super::http_request::file_error;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
@@ -277,10 +278,12 @@ fn variable(name: &str) -> Result<&str, ActionError> {
     Ok(name)
 }
 
-fn program_error(error: &ProgramError, command: &[ByteString]) -> ActionError {
+pub(super) fn program_error(error: &ProgramError, command: &[ByteString]) -> ActionError {
     let kind = match error {
-        ProgramError::Denied { .. } => ErrorKind::Policy,
-        ProgramError::NotFound { .. } | ProgramError::NotExecutable { .. } => ErrorKind::Config,
+        ProgramError::Denied { .. } | ProgramError::NoBrowser => ErrorKind::Policy,
+        ProgramError::NotFound { .. } | ProgramError::NotExecutable { .. } | ProgramError::NoChromium => {
+            ErrorKind::Config
+        }
     };
     let looks_like_a_line = command.len() == 1 && command[0].contains(' ') && kind == ErrorKind::Config;
     let hint = if looks_like_a_line { "; `command` takes a list: the program, then each argument" } else { "" };

@@ -4,6 +4,7 @@
 
 mod amqp;
 mod batches;
+mod browser;
 mod cluster;
 mod corpus;
 mod diagnostics;

@@ -5,7 +5,7 @@ use tokio::process::{Child, Command};
 
 /// The process group of a program. Dropping it ends what is left of it.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(in crate::actions) struct Group {
     #[cfg(unix)]
     id: Option<nix::unistd::Pid>,
 }
@@ -27,7 +27,7 @@ impl Groups {
 }
 
 /// Puts what the command starts into a group of its own, out of reach of the terminal's signals.
-pub(super) fn apart(command: &mut Command) {
+pub(in crate::actions) fn apart(command: &mut Command) {
     #[cfg(unix)]
     command.process_group(0);
     command.kill_on_drop(true);
@@ -36,13 +36,13 @@ pub(super) fn apart(command: &mut Command) {
 impl Group {
     /// The group of a program that [`apart`] set apart.
     #[cfg(unix)]
-    pub(super) fn of(child: &Child) -> Self {
+    pub(in crate::actions) fn of(child: &Child) -> Self {
         Self { id: child.id().and_then(|id| i32::try_from(id).ok()).map(nix::unistd::Pid::from_raw) }
     }
 
     /// Where there are no groups, only the program itself is ended, when its handle is dropped.
     #[cfg(not(unix))]
-    pub(super) fn of(_: &Child) -> Self {
+    pub(in crate::actions) fn of(_: &Child) -> Self {
         Self {}
     }
 
