@@ -1,7 +1,8 @@
 //! `browser` in flows, with a real Chromium: pages that are used, pages that are wrong, and that nothing is left of it.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -165,10 +166,10 @@ async fn what_is_wrong_is_told_with_its_place_and_a_picture() {
     let Some(program) = chromium() else { return };
     let site = Site::start().await;
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let steps: String = WRONG
-        .iter()
-        .map(|(act, ..)| format!("- action: browser\n  config: {{wait: 300ms, steps: [{{goto: SITE/}}, {act}]}}\n"))
-        .collect();
+    let mut steps = String::new();
+    for (act, ..) in WRONG {
+        writeln!(steps, "- action: browser\n  config: {{wait: 300ms, steps: [{{goto: SITE/}}, {act}]}}").unwrap();
+    }
     let records = run_steps_in(&site.steps(&steps.replace("UNUSED", &unused)), with(program)).await;
     for ((act, kind, expected), record) in WRONG.iter().zip(&records) {
         let error = record.error.clone().unwrap_or_else(|| panic!("{act}: {record:#?}"));
@@ -246,16 +247,15 @@ async fn gone(folder: &Path) {
 
 /// How many processes of the group run.
 fn members(group: u32) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok());
-    let stats = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-    stats
-        .filter(|stat| {
-            // After the name in brackets: state, parent, group.
-            let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-            let state = fields.next();
-            state != Some("Z") && fields.nth(1) == Some(&group.to_string())
-        })
-        .count()
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let all = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    all.filter(|process| {
+        // After the name in brackets: state, parent, group.
+        let mut fields = process.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let state = fields.next();
+        state != Some("Z") && fields.nth(1) == Some(&group.to_string())
+    })
+    .count()
 }
 
 #[tokio::test]

@@ -107,7 +107,8 @@ impl Devtools {
 }
 
 fn message(id: u64, session: Option<&str>, method: &str, parameters: Json) -> Vec<u8> {
-    let mut question = json!({"id": id, "method": method, "params": parameters});
+    let mut question = json!({"id": id, "method": method});
+    question["params"] = parameters;
     if let Some(session) = session {
         question["sessionId"] = session.into();
     }

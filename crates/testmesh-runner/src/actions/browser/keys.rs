@@ -5,7 +5,7 @@ use crate::flow::suggest;
 /// A key, with those that are held beside it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    pub(super) key: String,
+    pub(super) name: String,
     pub(super) code: String,
     /// The number that old pages know it by.
     pub(super) number: u32,
@@ -34,6 +34,9 @@ const NAMED: &[(&str, u32, Option<&str>)] = &[
 ];
 const MODIFIERS: &[(&str, u32)] = &[("Alt", 1), ("Control", 2), ("Ctrl", 2), ("Meta", 4), ("Shift", 8)];
 
+/// With these held, a key commands and types nothing.
+const COMMANDS: u32 = 1 | 2 | 4;
+
 /// `Enter`, `a`, `Control+a`.
 pub(super) fn find(written: &str) -> Result<Key, String> {
     let mut modifiers = 0;
@@ -45,8 +48,8 @@ pub(super) fn find(written: &str) -> Result<Key, String> {
     }
     if let Some((name, number, text)) = NAMED.iter().find(|(name, ..)| name.eq_ignore_ascii_case(rest)) {
         let key = if *name == "Space" { " " } else { name };
-        let text = text.filter(|_| modifiers & 7 == 0).map(str::to_owned);
-        return Ok(Key { key: key.to_owned(), code: (*name).to_owned(), number: *number, text, modifiers });
+        let text = text.filter(|_| modifiers & COMMANDS == 0).map(str::to_owned);
+        return Ok(Key { name: key.to_owned(), code: (*name).to_owned(), number: *number, text, modifiers });
     }
     let mut letters = rest.chars();
     let (Some(letter), None) = (letters.next(), letters.next()) else { return Err(unknown(written)) };
@@ -56,8 +59,8 @@ pub(super) fn find(written: &str) -> Result<Key, String> {
         _ => String::new(),
     };
     let number = if code.is_empty() { 0 } else { u32::from(letter.to_ascii_uppercase()) };
-    let text = Some(letter.to_string()).filter(|_| modifiers & 7 == 0);
-    Ok(Key { key: letter.to_string(), code, number, text, modifiers })
+    let text = Some(letter.to_string()).filter(|_| modifiers & COMMANDS == 0);
+    Ok(Key { name: letter.to_string(), code, number, text, modifiers })
 }
 
 fn unknown(written: &str) -> String {
@@ -82,7 +85,7 @@ mod tests {
             ("+", "+", "", 0, Some("+"), 0),
         ] {
             let text = text.map(str::to_owned);
-            let expected = Key { key: key.to_owned(), code: code.to_owned(), number, text, modifiers };
+            let expected = Key { name: key.to_owned(), code: code.to_owned(), number, text, modifiers };
             assert_eq!(find(written).unwrap(), expected, "{written}");
         }
         assert_eq!(find("Entr").unwrap_err(), "there is no key `Entr`: did you mean `Enter`?");

@@ -224,7 +224,7 @@ impl Page {
     async fn press(&self, key: &str) -> Result<(), PageError> {
         let key = keys::find(key).map_err(PageError::Config)?;
         for (kind, text) in [("keyDown", key.text), ("keyUp", None)] {
-            let mut event = json!({"type": kind, "key": key.key, "code": key.code, "windowsVirtualKeyCode": key.number, "modifiers": key.modifiers});
+            let mut event = json!({"type": kind, "key": key.name, "code": key.code, "windowsVirtualKeyCode": key.number, "modifiers": key.modifiers});
             if let Some(text) = text {
                 event["text"] = text.into();
             }
