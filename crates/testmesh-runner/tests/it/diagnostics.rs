@@ -29,8 +29,8 @@ fn listed(findings: &[Diagnostic]) -> String {
 
 /// Which actions are nearest to an unknown one changes with each that is added: three are named.
 fn without_actions(help: &str) -> String {
-    let named = help.strip_prefix("the nearest are ").and_then(|rest| rest.split_once("; `testmesh actions`"));
-    match named {
+    let listed = help.strip_prefix("the nearest are ").and_then(|rest| rest.split_once("; `testmesh actions`"));
+    match listed {
         Some((names, rest)) if names.split(", ").count() == 3 => {
             format!("the nearest are …; `testmesh actions`{rest}")
         }
