@@ -44,14 +44,13 @@ impl Found {
                 (None, Missing::Install) => programs::install(tool.packages, out)?,
                 (_, Missing::Install | Missing::Skip) => None,
             };
-            match look() {
-                Some(program) => found.variables.push((tool.variable, super::text(&program)?.to_owned())),
-                None => {
-                    let reason = trouble.as_deref().unwrap_or("it is not installed");
-                    let by_hand = programs::by_hand(tool.packages);
-                    found.missing.push(format!("{}: {reason}; on Debian: `{by_hand}`", tool.name));
-                }
+            if let Some(program) = look() {
+                found.variables.push((tool.variable, super::text(&program)?.to_owned()));
+                continue;
             }
+            let reason = trouble.as_deref().unwrap_or("it is not installed");
+            let by_hand = programs::by_hand(tool.packages);
+            found.missing.push(format!("{}: {reason}; on Debian: `{by_hand}`", tool.name));
         }
         Ok(found)
     }
