@@ -1,9 +1,11 @@
 //! `mail_catcher`: starts a mail server of the run's own, which takes whatever comes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use async_trait::async_trait;
+use testmesh_shared::net::{ListenError, Listener};
 
+use super::http_request::chain;
 use super::mail::catcher::Catcher;
 use super::mail::{self, Catchers};
 use super::peer::optional;
@@ -22,13 +24,12 @@ static SPEC: ActionSpec = ActionSpec {
     config: &[
         mail::NAME,
         Field {
-            default: Some("127.0.0.1"),
-            ..optional(
-                "host",
-                &["address"],
-                Kind::Text,
-                "The address to listen on; `0.0.0.0` is all of this machine's.",
-            )
+            default: Some("127.0.0.1, or the server's `mock_bind`"),
+            ..optional("bind", &[], Kind::Text, "The address to listen on; `0.0.0.0` is all of this machine's.")
+        },
+        Field {
+            default: Some("that address"),
+            ..optional("host", &[], Kind::Text, "The name or address that the system under test reaches it by.")
         },
         Field {
             default: Some("a free one"),
@@ -37,7 +38,7 @@ static SPEC: ActionSpec = ActionSpec {
     ],
     open_config: false,
     result: &[
-        ResultField { name: "host", kind: "string", doc: "The address that it listens on." },
+        ResultField { name: "host", kind: "string", doc: "The name or address that it is reached by." },
         ResultField { name: "port", kind: "integer", doc: "The port." },
         ResultField { name: "url", kind: "string", doc: "Both, as `mail_send` takes them: `smtp://127.0.0.1:2525`." },
     ],
@@ -63,31 +64,34 @@ impl Action for MailCatcher {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
         let name = config.text("name")?.unwrap_or_else(|| "default".into());
-        let host = config.text("host")?.unwrap_or_else(|| "127.0.0.1".into());
         let wrong = |message: String| ActionError::new(ErrorKind::Config, message);
-        let ip = match &*host {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host => host
-                .parse()
-                .map_err(|_| wrong(format!("`host` is `{host}`, which is no address such as `127.0.0.1`")))?,
-        };
-        let port = config.integer("port")?.map_or(0, |port| u16::try_from(port).unwrap_or(0));
         let catchers = cx.resource(Catchers::default);
         let taken = || wrong(format!("a mail catcher named `{name}` runs already"));
         if catchers.find(&name).is_some() {
             return Err(taken());
         }
-        let address = SocketAddr::new(ip, port);
-        let failed = |error| ActionError::new(ErrorKind::Connection, format!("cannot listen on `{address}`: {error}"));
-        let catcher = Catcher::start(address, cx.clock()).await.map_err(failed)?;
-        let address = catcher.address;
-        if !catchers.add(name.clone(), catcher) {
+        let address = match config.text("bind")?.as_deref() {
+            None => None,
+            Some("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Some(text) => Some(text.parse().map_err(|_| wrong(format!("`bind` takes an IP address, got `{text}`")))?),
+        };
+        let port = config.integer("port")?.map_or(0, |port| u16::try_from(port).unwrap_or(0));
+        let Listener { socket, address, host } = cx.connector().listen(address, port).await.map_err(|error| {
+            let kind = match &error {
+                ListenError::Denied { .. } => ErrorKind::Policy,
+                ListenError::Bind { .. } => ErrorKind::Connection,
+            };
+            ActionError::new(kind, format!("mail catcher `{name}`: {}", chain(&error)))
+        })?;
+        let host = config.text("host")?.map_or(host, String::from);
+        let url = format!("smtp://{host}:{}", address.port());
+        if !catchers.add(name.clone(), Catcher::start(socket, url.clone(), cx.clock())) {
             return Err(taken());
         }
         let result = Value::map([
-            ("host", Value::from(address.ip().to_string())),
+            ("host", Value::from(host)),
             ("port", Value::Int(address.port().into())),
-            ("url", Value::from(format!("smtp://{address}"))),
+            ("url", Value::from(url)),
         ]);
         Ok(ActionResult { response: result.clone().into(), result, ..ActionResult::default() })
     }

@@ -131,7 +131,7 @@ struct Mails {
 #[async_trait]
 impl Source for Mails {
     fn server(&self) -> ByteString {
-        format!("smtp://{}", self.catcher.address).into()
+        self.catcher.url.as_str().into()
     }
 
     fn name(&self) -> ByteString {

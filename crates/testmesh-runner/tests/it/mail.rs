@@ -95,27 +95,29 @@ async fn what_is_sent_is_caught_whole() {
 async fn mails_are_found_among_others_and_too_few_are_told() {
     let steps = r#"
 - {id: a, action: mail.catcher_start}
-- {id: b, action: mail_catcher, config: {name: other, host: localhost}}
+- {id: b, action: mail_catcher, config: {name: other, bind: localhost, host: mail.test}, assert: ["url startsWith 'smtp://mail.test:'"]}
 - {id: taken, action: mail_catcher, config: {name: other}}
 - {action: mail_send, config: {url: "${a.url}", from: s@x.y, to: one@x.y, subject: first, text: 1}}
 - {action: mail_send, config: {host: "${a.host}", port: "${a.port}", from: s@x.y, to: two@x.y, subject: second}}
-- {action: mail_send, config: {url: "${b.url}", from: s@x.y, to: one@x.y, subject: elsewhere, html: <b>x</b>}}
+- {action: mail_send, config: {host: 127.0.0.1, port: "${b.port}", from: s@x.y, to: one@x.y, subject: elsewhere, html: <b>x</b>}}
 - {action: mail_wait, config: {count: 2, timeout: 20s}, assert: ["messages[0].subject == 'first'", "messages[1].to[0] == 'two@x.y'"]}
 - {action: mail_wait, config: {timeout: 20s, match: {to: two@x.y}}, assert: ["messages[0].subject == 'second'"]}
 - {action: mail.wait, config: {name: other, timeout: 20s, match: {body: "<b>"}}, assert: ["messages[0].text is null"]}
 - {action: mail_wait, config: {min_count: 0, timeout: 200ms, match: {subject: third}}, assert: [count == 0]}
 - {id: too_few, action: mail_wait, config: {count: 3, timeout: 200ms}}
 - {id: nobody, action: mail_wait, config: {name: nobody}}
-- {id: no_address, action: mail_catcher, config: {name: c, host: example.com}}
+- {id: no_address, action: mail_catcher, config: {name: c, bind: example.com}}
+- {id: not_there, action: mail_catcher, config: {name: c, bind: 0.0.0.0}}
 "#;
     let records = run_steps(steps).await;
     let (fine, failed): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.error.is_none());
     passed(&fine);
-    let [taken, too_few, nobody, no_address] = &failed[..] else { panic!("{failed:#?}") };
+    let [taken, too_few, nobody, no_address, not_there] = &failed[..] else { panic!("{failed:#?}") };
     fails(taken, ErrorKind::Config, "a mail catcher named `other` runs already");
     fails(too_few, ErrorKind::Timeout, "2 of 3 messages of `the mail catcher` within 200ms");
     fails(nobody, ErrorKind::Config, "no mail catcher named `nobody` runs: `mail_catcher` starts one");
-    fails(no_address, ErrorKind::Config, "`host` is `example.com`, which is no address");
+    fails(no_address, ErrorKind::Config, "`bind` takes an IP address, got `example.com`");
+    fails(not_there, ErrorKind::Policy, "mail catcher `c`: flows may not listen on `0.0.0.0` here");
 }
 
 #[tokio::test]

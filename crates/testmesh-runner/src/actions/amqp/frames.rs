@@ -7,8 +7,12 @@ use bytes::{Buf, BytesMut};
 
 /// Type, channel and length before a frame's payload, and the byte behind it.
 const AROUND: usize = 8;
+/// How deep tables and lists may stand in each other. The library reads them by recursion, without a limit.
+const MOST_NESTED: i32 = 64;
 /// Most bytes that one message may have.
 const CONTENT_LIMIT: u64 = 64 << 20;
+/// The type of frames with a part of a message, which is whatever it is.
+const BODY: u8 = 3;
 /// The class of all methods with content.
 const BASIC: u16 = 60;
 
@@ -59,8 +63,14 @@ impl Reader {
         }
         if let Some(head) = input.get(..7) {
             let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
-            if !(1..=8).contains(&head[0]) || usize::try_from(length).unwrap_or(usize::MAX) > self.frame_max {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if !(1..=8).contains(&head[0]) || length > self.frame_max {
                 return Err("no frame".to_owned());
+            }
+            let is_body = head[0] == BODY;
+            let Some(payload) = input.get(7..7 + length) else { return Ok(None) };
+            if !is_body && nesting(payload) > MOST_NESTED {
+                return Err("a table of too many tables".to_owned());
             }
         }
         let before = input.len();
@@ -109,6 +119,25 @@ impl Reader {
     }
 }
 
+/// How many tables and lists stand in each other at most: not less than there are. A tag and a length that fits may also
+/// stand in a text.
+fn nesting(payload: &[u8]) -> i32 {
+    let mut changes = vec![0; payload.len() + 1];
+    for (at, window) in payload.windows(5).enumerate() {
+        let length = u32::from_be_bytes([window[1], window[2], window[3], window[4]]);
+        let end = usize::try_from(length).ok().and_then(|length| (at + 5).checked_add(length));
+        if let (b'A' | b'F', Some(end @ 1..)) = (window[0], end.filter(|end| *end <= payload.len())) {
+            changes[at] += 1;
+            changes[end] -= 1;
+        }
+    }
+    let depths = changes.iter().scan(0, |depth, change| {
+        *depth += change;
+        Some(*depth)
+    });
+    depths.max().unwrap_or(0)
+}
+
 fn has_content(method: &basic::AMQPMethod) -> bool {
     use basic::AMQPMethod::{Deliver, GetOk, Return};
     matches!(method, Deliver(_) | GetOk(_) | Return(_))
@@ -155,6 +184,8 @@ pub(super) fn closing(method: &AMQPClass) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use amq_protocol::types::{AMQPValue, FieldTable};
+
     use super::*;
 
     fn delivery(body: &[u8]) -> BytesMut {
@@ -188,6 +219,40 @@ mod tests {
                 assert!(matches!(&content.method, basic::AMQPMethod::Deliver(deliver) if deliver.delivery_tag == 7));
             }
         }
+    }
+
+    fn start_with(depth: usize) -> BytesMut {
+        let mut inner = AMQPValue::Void;
+        for _ in 0..depth {
+            inner = AMQPValue::FieldArray(vec![inner].into());
+        }
+        let mut server_properties = FieldTable::default();
+        server_properties.insert("x".into(), inner);
+        let start = connection::Start { server_properties, ..connection::Start::default() };
+        let mut text = BytesMut::new();
+        method(0, AMQPClass::Connection(connection::AMQPMethod::Start(start)), &mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn tables_in_tables_are_read_to_a_depth_and_no_further() {
+        assert!(matches!(Reader::new(1 << 17).take(&mut start_with(40)), Ok(Some(Said::Method(_)))));
+        assert!(Reader::new(1 << 17).take(&mut start_with(100)).is_err());
+        // As deep as a frame can be: lists in lists, each a tag and a length.
+        let mut payload = vec![0, 10, 0, 10, 0, 9];
+        let depth = 26_000_u32;
+        payload.extend((depth * 5 + 2).to_be_bytes());
+        payload.extend([1, b'x']);
+        for left in (0..depth).rev() {
+            payload.push(b'A');
+            payload.extend((left * 5).to_be_bytes());
+        }
+        let mut frame = BytesMut::from(&[1, 0, 0][..]);
+        frame.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
+        frame.extend_from_slice(&payload);
+        frame.extend_from_slice(&[0xce]);
+        let refused = Reader::new(1 << 18).take(&mut frame).unwrap_err();
+        assert_eq!(refused, "a table of too many tables");
     }
 
     #[test]

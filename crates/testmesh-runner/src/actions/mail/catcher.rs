@@ -1,7 +1,6 @@
 //! A mail server of a run's own, which takes whatever comes and keeps it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,20 +77,19 @@ impl Inbox {
 /// A running catcher. Dropping it closes its port and all connections.
 #[derive(Debug)]
 pub(in crate::actions) struct Catcher {
-    pub(in crate::actions) address: SocketAddr,
+    /// Where it is reached: `smtp://127.0.0.1:2525`.
+    pub(in crate::actions) url: String,
     pub(in crate::actions) inbox: Arc<Inbox>,
     _tasks: JoinSet<()>,
 }
 
 impl Catcher {
-    /// Listens on `address`; port 0 takes a free one.
-    pub(in crate::actions) async fn start(address: SocketAddr, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+    /// Takes what comes to `listener`.
+    pub(in crate::actions) fn start(listener: TcpListener, url: String, clock: Arc<dyn Clock>) -> Self {
         let inbox = Arc::new(Inbox::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&inbox), clock));
-        Ok(Self { address, inbox, _tasks: tasks })
+        Self { url, inbox, _tasks: tasks }
     }
 }
 
