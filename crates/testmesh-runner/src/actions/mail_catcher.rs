@@ -24,8 +24,13 @@ static SPEC: ActionSpec = ActionSpec {
     config: &[
         mail::NAME,
         Field {
-            default: Some("127.0.0.1, or the server's `mock_bind`"),
-            ..optional("bind", &[], Kind::Text, "The address to listen on; `0.0.0.0` is all of this machine's.")
+            default: Some("127.0.0.1"),
+            ..optional(
+                "bind",
+                &[],
+                Kind::Text,
+                "The address to listen on; a server's `mock_bind` is its default. `0.0.0.0` is all of this machine's.",
+            )
         },
         Field {
             default: Some("that address"),
