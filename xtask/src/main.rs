@@ -5,6 +5,7 @@ mod acceptance;
 mod bench;
 mod boundaries;
 mod chart;
+mod demo;
 mod drill;
 mod finding;
 mod image;
@@ -47,6 +48,11 @@ enum Task {
         #[arg(long, value_name = "PART")]
         only: Vec<suite::Part>,
     },
+    /// The demo shop of examples/shop with PostgreSQL, Redis and Kafka, until Ctrl-C; or flows against it
+    Demo {
+        #[command(flatten)]
+        options: demo::Options,
+    },
     /// Real servers under faults: what must hold, and what does
     Drill {
         #[command(flatten)]
@@ -87,8 +93,7 @@ enum Task {
 
 fn main() -> ExitCode {
     match run(Arguments::parse().task) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)
@@ -96,20 +101,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does the task; says whether everything held.
-fn run(task: Task) -> Result<bool, Failure> {
+/// Does the task; says how it went.
+fn run(task: Task) -> Result<ExitCode, Failure> {
     let root = workspace::root();
     let mut out = std::io::stdout();
-    match task {
-        Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out),
-        Task::Schemas { options } => schemas::run(&root, &options, &mut out),
-        Task::Test { only } => suite::run(&root, &only, &mut out),
-        Task::Drill { options } => drill::run(&root, &options, &mut out),
-        Task::Chart { options } => chart::run(&root, options, &mut out),
-        Task::Image { options } => image::run(&root, &options, &mut out),
-        Task::Shapes { options } => shapes::run(&root, &options, &mut out),
-        Task::Reference => suite::reference::write(&root, &mut out),
-        Task::Bench { benchmark, options } => Ok(bench::run(&root, benchmark, &options).map(|()| true)?),
-        Task::Measure { command } => Ok(bench::measure::measure_here(&command).map(|()| true)?),
-    }
+    let held = match task {
+        Task::Boundaries { bless } => boundaries::run(&root, bless, &mut out)?,
+        Task::Schemas { options } => schemas::run(&root, &options, &mut out)?,
+        Task::Test { only } => suite::run(&root, &only, &mut out)?,
+        Task::Demo { options } => return Ok(demo::run(&root, &options, &mut out).into()),
+        Task::Drill { options } => drill::run(&root, &options, &mut out)?,
+        Task::Chart { options } => chart::run(&root, options, &mut out)?,
+        Task::Image { options } => image::run(&root, &options, &mut out)?,
+        Task::Shapes { options } => shapes::run(&root, &options, &mut out)?,
+        Task::Reference => suite::reference::write(&root, &mut out)?,
+        Task::Bench { benchmark, options } => bench::run(&root, benchmark, &options).map(|()| true)?,
+        Task::Measure { command } => bench::measure::measure_here(&command).map(|()| true)?,
+    };
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

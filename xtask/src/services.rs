@@ -8,6 +8,7 @@ mod guard;
 pub(crate) mod peers;
 mod postgres;
 mod process;
+mod program;
 mod programs;
 mod redis;
 pub(crate) mod tools;
@@ -19,8 +20,9 @@ use std::path::{Path, PathBuf};
 
 use self::guard::Guard;
 pub(crate) use self::postgres::{Postgres, Stop};
+pub(crate) use self::program::Program;
 use self::programs::Programs;
-pub(crate) use self::programs::{FAKETIME, Missing};
+pub(crate) use self::programs::{FAKETIME, Missing, find as find_program};
 pub(crate) use self::redis::Redis;
 use crate::workspace::Failure;
 
@@ -35,6 +37,15 @@ pub(crate) struct Wanted {
     pub(crate) faketime: bool,
     /// What to do about one that is not installed.
     pub(crate) missing: Missing,
+}
+
+/// Where the servers listen: each on a port that is given, or on a free one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ports {
+    /// PostgreSQL.
+    pub(crate) postgres: Option<u16>,
+    /// Redis.
+    pub(crate) redis: Option<u16>,
 }
 
 /// Running servers. Dropped in this order: the guard last, which removes their folder.
@@ -60,6 +71,11 @@ impl Services {
     /// Starts what is wanted, and waits until it answers. What cannot be had is named in `missing`; an installed server
     /// that does not start is an error.
     pub(crate) fn start(wanted: Wanted, out: &mut dyn Write) -> Result<Self, Failure> {
+        Self::start_at(wanted, Ports::default(), out)
+    }
+
+    /// As [`Self::start`], on these ports.
+    pub(crate) fn start_at(wanted: Wanted, ports: Ports, out: &mut dyn Write) -> Result<Self, Failure> {
         let programs = Programs::find(wanted, out)?;
         if programs.postgres.is_none() && programs.redis.is_none() {
             return Ok(Self { faketime: programs.faketime, missing: programs.missing, ..Self::none() });
@@ -69,19 +85,25 @@ impl Services {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let guard = Guard::start(folder)?;
         let postgres = match &programs.postgres {
-            Some(binaries) => Some(Postgres::create(binaries, guard.folder())?),
+            Some(binaries) => Some(Postgres::create(binaries, guard.folder(), ports.postgres)?),
             None => None,
         };
         let redis = match &programs.redis {
-            Some(program) => Some(Redis::create(program, guard.folder())?),
+            Some(program) => Some(Redis::create(program, guard.folder(), ports.redis)?),
             None => None,
         };
         Ok(Self { postgres, redis, faketime: programs.faketime, missing: programs.missing, guard: Some(guard) })
     }
 }
 
-/// Makes a server on a free port. Another process may take the port before the server does, so a few are tried.
-fn on_free_port<T>(create: impl Fn(u16) -> Result<T, Failure>) -> Result<T, Failure> {
+/// Makes a server on a port: the one that is given, which must be free, or any free one. Another process may take that
+/// before the server does, so a few are tried.
+fn on_port<T>(port: Option<u16>, create: impl Fn(u16) -> Result<T, Failure>) -> Result<T, Failure> {
+    if let Some(port) = port {
+        // Asked first: what listens there already would be taken for the server.
+        TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("port {port} cannot be used: {error}"))?;
+        return create(port);
+    }
     let mut last = None;
     for _ in 0..3 {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();

@@ -3,8 +3,9 @@
 mod api;
 mod book;
 pub(crate) mod databases;
+mod demo;
 pub(crate) mod reference;
-mod server;
+pub(crate) mod server;
 mod units;
 
 use std::io::{self, Write};
@@ -25,6 +26,8 @@ pub(crate) enum Part {
     Api,
     /// The code blocks of the book and the README
     Docs,
+    /// The flows of the demo shop, and those of others for it where they are at hand
+    Demo,
     /// Security advisories of the dependencies, by cargo-deny
     Supply,
 }
@@ -76,6 +79,7 @@ pub(crate) fn run(root: &Path, only: &[Part], out: &mut dyn Write) -> Result<boo
             Part::Unit => units::run(&setting, out),
             Part::Api => api::run(&setting, out),
             Part::Docs => book::run(&setting, out),
+            Part::Demo => demo::run(&setting, out),
             Part::Supply => supply(&setting),
         };
         let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()));
@@ -89,6 +93,7 @@ fn name(part: Part) -> &'static str {
         Part::Unit => "unit",
         Part::Api => "api",
         Part::Docs => "docs",
+        Part::Demo => "demo",
         Part::Supply => "supply",
     }
 }

@@ -28,6 +28,12 @@ const EDGE: Rule = Rule {
     remedy: "depend on a trait of an allowed crate, or move the shared type to `testmesh-shared`; a new edge is a change of the architecture",
 };
 
+const EXAMPLE: Rule = Rule {
+    name: "example-edge",
+    reason: "an example stands for somebody else's system; built on TestMesh, it would test TestMesh with itself",
+    remedy: "use the library that the crate uses, or write what is needed in the example",
+};
+
 const TEST_SUPPORT: Rule = Rule {
     name: "test-support",
     reason: "what makes databases for tests has no place in a server that people run",
@@ -56,6 +62,13 @@ pub(crate) fn check(root: &Path, members: &[Member]) -> Result<Vec<Finding>, Fai
             let message =
                 format!("`{}` depends on `{}` with `{FOR_TESTS}`, and not for its tests", member.name, edge.to);
             findings.push(Finding::new(root, &member.manifest, line_of(&manifest, &edge.to), &TEST_SUPPORT, message));
+        }
+        if member.folder.starts_with(root.join("examples")) {
+            for edge in &member.edges {
+                let message = format!("the example `{}` depends on `{}`", member.name, edge.to);
+                findings.push(Finding::new(root, &member.manifest, line_of(&manifest, &edge.to), &EXAMPLE, message));
+            }
+            continue;
         }
         let wires_everything = member.folder.starts_with(root.join("bins"));
         match ALLOWED.iter().find(|(name, _)| *name == member.name) {
@@ -237,6 +250,17 @@ mod tests {
         check_edges(
             &[(SHARED_FOLDER, &[]), ("xtask", &["testmesh-shared"])],
             &[("xtask/Cargo.toml", 7, "crate-edge", "`xtask` depends on `testmesh-shared`")],
+        );
+    }
+
+    #[test]
+    fn an_example_uses_nothing_of_the_product_tests_included() {
+        check_edges(
+            &[(SHARED_FOLDER, &[]), (RUNNER, &[]), ("examples/shop", &["testmesh-shared", "dev:testmesh-runner"])],
+            &[
+                ("examples/shop/Cargo.toml", 7, "example-edge", "the example `shop` depends on `testmesh-shared`"),
+                ("examples/shop/Cargo.toml", 10, "example-edge", "the example `shop` depends on `testmesh-runner`"),
+            ],
         );
     }
 

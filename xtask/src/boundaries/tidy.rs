@@ -11,7 +11,7 @@ use crate::finding::{Finding, Rule};
 use crate::workspace::{self, Failure};
 
 /// Where Rust code lies.
-const FOLDERS: &[&str] = &["crates", "bins", "xtask", "fuzz"];
+const FOLDERS: &[&str] = &["crates", "bins", "examples", "xtask", "fuzz"];
 const FILE_LINES: usize = 700;
 const FUNCTION_LINES: usize = 80;
 const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc"];

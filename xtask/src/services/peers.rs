@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::guard::Guard;
 use super::process::Process;
 use super::programs::{self, Missing};
-use super::{on_free_port, text};
+use super::{on_port, text};
 use crate::workspace::Failure;
 
 /// How long one answer may take before a server counts as not ready.
@@ -128,6 +128,16 @@ impl Running {
         cache: &Path,
         out: &mut dyn Write,
     ) -> Result<Self, Failure> {
+        Self::start_at(wanted, None, (missing, cache), out)
+    }
+
+    /// As [`Self::start`], with the first of them on `port`.
+    pub(crate) fn start_at(
+        wanted: &[&'static Peer],
+        mut port: Option<u16>,
+        (missing, cache): (Missing, &Path),
+        out: &mut dyn Write,
+    ) -> Result<Self, Failure> {
         let (mut servers, mut not_there, mut processes) = (Vec::new(), Vec::new(), Vec::new());
         let absent = wanted.iter().filter(|peer| !peer.is_there());
         let packages: Vec<&str> = absent.flat_map(|peer| peer.packages.iter().copied()).collect();
@@ -147,7 +157,7 @@ impl Running {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let guard = Guard::start(folder)?;
         for peer in there {
-            let (process, url) = start(peer, guard.folder(), cache)?;
+            let (process, url) = start(peer, port.take(), guard.folder(), cache)?;
             servers.push((peer, url));
             processes.push(process);
         }
@@ -155,13 +165,13 @@ impl Running {
     }
 }
 
-fn start(peer: &Peer, folder: &Path, cache: &Path) -> Result<(Process, String), Failure> {
+fn start(peer: &Peer, port: Option<u16>, folder: &Path, cache: &Path) -> Result<(Process, String), Failure> {
     let program = programs::find(peer.programs[0]).ok_or("a program went away")?;
     let name = peer.name.to_lowercase();
     let place = Place { program, folder: folder.join(&name), cache: cache.to_path_buf() };
     fs::create_dir(&place.folder)?;
     (peer.prepare)(&place)?;
-    on_free_port(|port| {
+    on_port(port, |port| {
         let mut process = Process::start((peer.command)(&place, port)?, folder, &name)?;
         process
             .wait_until(|| (peer.ready)(port).unwrap_or(false))

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 
 use super::process::Process;
-use super::{on_free_port, text};
+use super::{on_port, text};
 use crate::workspace::Failure;
 
 /// Connections at most: several servers' pools, or every test of a binary with its own.
@@ -42,8 +42,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a database cluster below `folder` and starts its server.
-    pub(super) fn create(binaries: &Path, folder: &Path) -> Result<Self, Failure> {
+    /// Makes a database cluster below `folder` and starts its server, on `port` or a free one.
+    pub(super) fn create(binaries: &Path, folder: &Path, port: Option<u16>) -> Result<Self, Failure> {
         let account = account()?;
         let data = folder.join("postgres");
         std::fs::DirBuilder::new().mode(0o700).create(&data)?;
@@ -56,7 +56,7 @@ impl Postgres {
         if !made.status.success() {
             return Err(format!("`initdb` failed: {}", String::from_utf8_lossy(&made.stderr)).into());
         }
-        on_free_port(|port| {
+        on_port(port, |port| {
             let (binaries, folder) = (binaries.to_path_buf(), folder.to_path_buf());
             let mut server = Self { binaries, folder, account: account.clone(), port, process: None };
             server.start()?;

@@ -76,7 +76,8 @@ impl Process {
         Ok(())
     }
 
-    fn log_end(&self) -> String {
+    /// The last lines of its log.
+    pub(super) fn log_end(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(20).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")

@@ -123,7 +123,7 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// Where a program is.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     folders().into_iter().find(|folder| has(folder, program)).map(|folder| folder.join(program))
 }
 

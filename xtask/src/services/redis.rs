@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::process::Process;
-use super::{on_free_port, text};
+use super::{on_port, text};
 use crate::workspace::Failure;
 
 /// How long one answer may take before the server counts as not ready.
@@ -24,9 +24,9 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts one with its pid and its log in `folder`.
-    pub(super) fn create(program: &Path, folder: &Path) -> Result<Self, Failure> {
-        on_free_port(|port| {
+    /// Starts one with its pid and its log in `folder`, on `port` or a free one.
+    pub(super) fn create(program: &Path, folder: &Path, port: Option<u16>) -> Result<Self, Failure> {
+        on_port(port, |port| {
             let mut server = Self { program: program.to_path_buf(), folder: folder.to_path_buf(), port, process: None };
             server.start()?;
             Ok(server)

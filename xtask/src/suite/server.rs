@@ -1,5 +1,6 @@
 //! A server of our own, on a free port and an empty data folder, ended when dropped.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,10 +23,10 @@ const REQUEST: Duration = Duration::from_secs(30);
 const TOKENS: &str = "tokens";
 
 /// A running server.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Its address and port.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// What it asks callers for; none: it takes everyone on this machine.
     pub(super) token: Option<String>,
     /// Its data folder, with its log beside the data.
@@ -35,7 +36,12 @@ pub(super) struct Server {
 impl Server {
     /// Starts one that takes every caller, and waits until it is ready.
     pub(super) fn start(setting: &Setting<'_>) -> Result<Self, Failure> {
-        Self::start_in(setting, tempfile::tempdir()?, None)
+        Self::start_program(setting.program("testmesh-server").as_ref())
+    }
+
+    /// As [`Self::start`], by the path of the program.
+    pub(crate) fn start_program(program: &OsStr) -> Result<Self, Failure> {
+        Self::start_in(program, tempfile::tempdir()?, None)
     }
 
     /// Starts one that asks for a token of the scope `admin`, and waits until it is ready.
@@ -49,13 +55,13 @@ impl Server {
         };
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join(TOKENS), format!("{line}\n"))?;
-        Self::start_in(setting, folder, Some(token.to_owned()))
+        Self::start_in(setting.program("testmesh-server").as_ref(), folder, Some(token.to_owned()))
     }
 
-    fn start_in(setting: &Setting<'_>, folder: TempDir, token: Option<String>) -> Result<Self, Failure> {
+    fn start_in(program: &OsStr, folder: TempDir, token: Option<String>) -> Result<Self, Failure> {
         let authority = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let log = File::create(folder.path().join("server.log"))?;
-        let mut command = Command::new(setting.program("testmesh-server"));
+        let mut command = Command::new(program);
         command.args(["--listen", &authority, "--data-dir"]).arg(folder.path().join("data"));
         if token.is_some() {
             command.arg("--tokens-file").arg(folder.path().join(TOKENS));
@@ -81,7 +87,7 @@ impl Server {
     }
 
     /// Sends one request and gives back the whole answer.
-    pub(super) fn request(&self, method: &str, path: &str, content_type: &str, body: &str) -> Result<String, Failure> {
+    pub(crate) fn request(&self, method: &str, path: &str, content_type: &str, body: &str) -> Result<String, Failure> {
         let authorization = match &self.token {
             Some(token) => format!("authorization: Bearer {token}\r\n"),
             None => String::new(),

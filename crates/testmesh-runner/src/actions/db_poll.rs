@@ -17,7 +17,7 @@ static SPEC: ActionSpec = ActionSpec {
     name: "db_poll",
     aliases: &["database_poll"],
     summary: "Repeats a query until its rows are as they should be.",
-    description: "Without a `condition` it waits for the first row. A table that is not there yet, and a database that does \
+    description: "Without a `condition` it waits for the first row, or for `min_rows` of them. A table that is not there yet, and a database that does \
                   not answer yet, are waited for, too; a statement that is wrong ends the step at once.",
     config: &[
         sql::CONNECTION,
@@ -32,8 +32,16 @@ static SPEC: ActionSpec = ActionSpec {
             doc: "What must hold, over `rows`, `row_count` and `first_row`.",
         },
         Field {
+            name: "min_rows",
+            aliases: &["expected_rows"],
+            kind: Kind::Integer { min: 0, max: 1_000_000 },
+            required: false,
+            default: Some("1, or 0 with a condition"),
+            doc: "How many rows there must be at least.",
+        },
+        Field {
             name: "interval",
-            aliases: &["delay"],
+            aliases: &["delay", "poll_interval"],
             kind: Kind::Duration { zero: false },
             required: false,
             default: Some("1s"),
@@ -81,6 +89,8 @@ pub(crate) struct DbPoll;
 
 /// How long and how often.
 struct Limits {
+    /// Rows at least.
+    rows: usize,
     interval: Duration,
     timeout: Duration,
     max_attempts: u32,
@@ -110,7 +120,9 @@ impl Action for DbPoll {
         let params = config.list("params")?;
         let statement =
             Statement { query: &query, params: &params, max_rows: sql::max_rows(&config)?, transaction: false };
+        let usual_rows = usize::from(cx.config().expression("condition").is_none());
         let limits = Limits {
+            rows: config.integer("min_rows")?.map_or(usual_rows, |least| usize::try_from(least).unwrap_or(usize::MAX)),
             interval: config.duration("interval")?.unwrap_or(Duration::from_secs(1)),
             timeout: config.duration("timeout")?.unwrap_or(Duration::from_secs(30)),
             max_attempts: config.integer("max_attempts")?.map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(1)),
@@ -121,7 +133,7 @@ impl Action for DbPoll {
         loop {
             let left = limits.timeout.saturating_sub(since.elapsed());
             let turn = match tokio::time::timeout(left, database.run(&statement)).await {
-                Ok(outcome) => judge(cx, &database, outcome)?,
+                Ok(outcome) => judge(cx, &database, outcome, limits.rows)?,
                 // What was seen before says more than that this query was cut off.
                 Err(_) => last.take().unwrap_or_else(|| Turn {
                     entries: Answer::default().into_entries(),
@@ -143,6 +155,7 @@ fn judge(
     cx: &ActionContext<'_>,
     database: &Database<'_>,
     outcome: Result<Answer, SqlError>,
+    least: usize,
 ) -> Result<Turn, ActionError> {
     let answer = match outcome {
         Ok(answer) => answer,
@@ -156,7 +169,11 @@ fn judge(
     let found = answer.row_count();
     let entries = answer.into_entries();
     let not_yet = match cx.config().expression("condition") {
-        None => (found == 0).then(|| "there is no row".to_owned()),
+        _ if found < least => Some(match least {
+            1 => "there is no row".to_owned(),
+            least => format!("there are {found} of {least} rows"),
+        }),
+        None => None,
         Some(condition) => {
             let scope = cx.layer(entries.clone());
             let checked = condition.check(scope.as_ref()).map_err(|error| at_key("condition", &error))?;

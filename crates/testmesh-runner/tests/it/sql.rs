@@ -224,6 +224,36 @@ async fn polling_waits_for_a_row_or_says_what_it_saw_last() {
 }
 
 #[tokio::test]
+async fn polling_waits_for_as_many_rows_as_are_wanted() {
+    for server in servers().await {
+        let steps = r#"
+- id: enough
+  action: db_poll
+  config: {connection: "DB", query: "select 1 as n union all select 2", expected_rows: 2, poll_interval: 20ms, timeout: 20s}
+  assert: [row_count == 2, attempts == 1]
+- id: too_few
+  action: db_poll
+  config: {connection: "DB", query: "select 1 as n", min_rows: 2, interval: 20ms, timeout: 100ms}
+  on_error: continue
+- id: too_few_for_both
+  action: db_poll
+  config: {connection: "DB", query: "select 1 as n", min_rows: 2, condition: first_row.n == 1, interval: 20ms, timeout: 100ms}
+  on_error: continue
+- id: none_at_all
+  action: db_poll
+  config: {connection: "DB", query: "select 1 as n", min_rows: 0, condition: row_count == 1, interval: 20ms, timeout: 20s}
+"#;
+        let records = run(&server.url, steps).await;
+        passed(server.kind, &[records[0].clone(), records[3].clone()]);
+        for record in &records[1..3] {
+            let error = record.error.clone().unwrap();
+            assert_eq!(error.kind, ErrorKind::Timeout, "{}", server.kind);
+            assert!(error.message.contains("1 of 2 rows"), "{}: {}", server.kind, error.message);
+        }
+    }
+}
+
+#[tokio::test]
 async fn trouble_names_the_target_without_its_password() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, kind, expected) in [
