@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::engine::ActionContext;
 use crate::expr::Expr;
@@ -300,6 +301,29 @@ pub(crate) trait Action: Send + Sync {
     fn waits(&self) -> bool {
         false
     }
+    /// As [`Action::waits`], of one step.
+    fn waits_in(&self, _step: &Step) -> bool {
+        self.waits()
+    }
+    /// How what it waits for is armed before the act (`background: true`), when it waits for something.
+    fn arms(&self) -> Option<&dyn Arm> {
+        None
+    }
     /// Does it. Dropping the future stops it for real: sockets close, children end.
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError>;
+}
+
+/// What was armed: what came, and whether it was enough. Dropping it ends the subscription.
+pub(crate) type Expectation = BoxFuture<'static, Result<ActionResult, ActionError>>;
+
+/// An action that waits for what other steps cause.
+#[async_trait]
+pub(crate) trait Arm: Send + Sync {
+    /// Why this step cannot be armed: it does not wait.
+    fn refuses(&self, _step: &Step) -> Option<&'static str> {
+        None
+    }
+    /// Subscribes: when it returns, nothing that happens from then on is missed. How long the expectation waits is
+    /// [`ActionContext::patience`].
+    async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError>;
 }

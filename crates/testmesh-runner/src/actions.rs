@@ -9,6 +9,7 @@ mod amqp_delete;
 mod amqp_get;
 mod amqp_publish;
 mod assert;
+mod awaiting;
 #[cfg(all(feature = "browser", unix))]
 mod browser;
 mod condition;
@@ -31,6 +32,7 @@ mod mail;
 mod mail_catcher;
 mod mail_send;
 mod mail_wait;
+mod matching;
 mod messages;
 mod mock;
 mod mock_server_configure;
@@ -54,6 +56,7 @@ mod sql;
 mod transform;
 mod wait_for;
 mod wait_until;
+mod websocket;
 
 pub(crate) use mock::Route;
 
@@ -92,9 +95,11 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &mock_server_update::MockServerUpdate,
         &mock_server_reset_state::MockServerResetState,
         &mock_server_stop::MockServerStop,
+        &websocket::Websocket,
         &log::Log,
         &delay::Delay,
         &assert::Assert,
+        &awaiting::Await,
         &transform::Transform,
         &condition::Condition,
         &for_each::ForEach,
@@ -108,18 +113,30 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
 /// The action with this name or alias.
 pub(crate) fn find(name: &str) -> Option<&'static dyn Action> {
     #[cfg(test)]
-    if name == "panic" {
-        return Some(&crate::engine::tests::Panic);
+    match name {
+        "panic" => return Some(&crate::engine::tests::Panic),
+        "promise" => return Some(&crate::engine::tests::armed::Promise),
+        _ => {}
     }
     let named = |action: &&dyn Action| action.spec().name == name || action.spec().aliases.contains(&name);
-    let families = || verb(name).and_then(|_| registry().iter().copied().find(|action| action.spec().name == "redis"));
-    registry().iter().copied().find(|action| named(action)).or_else(families)
+    let by_name = || registry().iter().copied().find(named);
+    // `redis.hset`: every command is a name.
+    by_name()
+        .or_else(|| verb(name).and_then(|_| registry().iter().copied().find(|action| action.spec().name == "redis")))
+}
+
+/// The action of a step that has `await` instead of `action`.
+pub(crate) fn awaiting() -> &'static dyn Action {
+    &awaiting::Await
 }
 
 /// What the name of an action says beyond the action: the `hset` of `redis.hset`.
 pub(crate) fn verb(name: &str) -> Option<&str> {
-    let (family, verb) = name.split_once(['.', '_'])?;
-    (family == "redis" && !verb.is_empty()).then_some(verb)
+    match name.split_once(['.', '_'])? {
+        ("redis", verb) if !verb.is_empty() => Some(verb),
+        ("websocket", verb) if websocket::VERBS.contains(&verb) => Some(verb),
+        _ => None,
+    }
 }
 
 /// Names of actions that a build can do without, by the cargo feature that has them.
@@ -148,7 +165,7 @@ pub(crate) fn left_out(name: &str) -> Option<&'static str> {
 }
 
 /// Actions of the design that this release does not have yet, so that validation can say so by name.
-pub(crate) const PLANNED: &[&str] = &["contract_generate", "contract_verify", "websocket"];
+pub(crate) const PLANNED: &[&str] = &["contract_generate", "contract_verify"];
 
 #[cfg(test)]
 mod tests {

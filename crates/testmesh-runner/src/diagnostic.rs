@@ -171,4 +171,10 @@ codes! {
     SqlSpliced = "sql_spliced",
     /// A Kafka consumer reads from the beginning and takes whatever comes first.
     KafkaNoMatch = "kafka_no_match",
+    /// A step awaits what no step before it in its phase has armed.
+    AwaitUnknown = "await_unknown",
+    /// What a step armed is awaited a second time.
+    AwaitedTwice = "awaited_twice",
+    /// What a step armed is awaited by none.
+    NeverAwaited = "never_awaited",
 }

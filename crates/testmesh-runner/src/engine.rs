@@ -23,6 +23,7 @@ use crate::programs::Programs;
 use crate::record::{ExecutionError, ExecutionStatus, Trigger};
 use crate::value::Value;
 
+mod armed;
 mod attempt;
 mod block;
 mod context;
@@ -39,6 +40,7 @@ mod subflow;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use armed::{Patience, at_once};
 pub(crate) use block::BlockEnd;
 pub(crate) use context::{ActionContext, Stopped, at_key};
 pub(crate) use judge::check_assertions;

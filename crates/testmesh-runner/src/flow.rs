@@ -1,5 +1,6 @@
 //! A flow, compiled: everything that can be decided from its text is decided here, once.
 
+mod armed;
 mod assertion;
 mod branches;
 mod check;
@@ -153,6 +154,10 @@ pub struct Step {
     pub on_error: OnError,
     /// Skipped, with that as the reason.
     pub disabled: bool,
+    /// It only arms its expectation, which a later step awaits.
+    pub background: bool,
+    /// What it awaits, when it is a step that does.
+    pub awaits: Option<Awaits>,
     /// Its first line in the file, from 1.
     pub line: u32,
 }
@@ -163,6 +168,15 @@ impl Step {
         let all = self.assert.iter().chain(&self.assert_any).chain(&self.assert_none);
         all.flat_map(|assertion| assertion.expression.references()).any(|reference| reference.root == root)
     }
+}
+
+/// An armed step that another awaits.
+#[derive(Debug, Clone)]
+pub struct Awaits {
+    /// Its id.
+    pub id: String,
+    /// Its action's canonical name.
+    pub action: &'static str,
 }
 
 /// A condition that must hold.

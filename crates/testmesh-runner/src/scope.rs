@@ -204,7 +204,8 @@ impl Scope {
         Value::Map(Arc::new(Map { entries: self.captured.read().outputs.clone(), ignore_case: false }))
     }
 
-    fn layers(&self) -> impl Iterator<Item = &Scope> {
+    /// This layer and those around it, the nearest first.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self), |scope| scope.parent.as_deref())
     }
 

@@ -10,8 +10,10 @@ use testmesh_shared::net::Connector;
 use super::amqp::{self, Amqp, Link};
 use super::messages::{self, Expected, Source};
 use super::peer::{self, Links, PeerError, optional};
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::ActionContext;
+use crate::action::{
+    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
+};
+use crate::engine::{ActionContext, at_once};
 use crate::value::Value;
 
 const MATCH: Field = messages::match_field(Kind::Object(&[
@@ -91,7 +93,18 @@ impl Action for AmqpConsume {
         true
     }
 
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        at_once(self, cx).await
+    }
+}
+
+#[async_trait]
+impl Arm for AmqpConsume {
+    async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
         let amqp = Amqp::read(&config)?;
         let expected = Expected::read(&config, &["routing_key"])?;
@@ -107,7 +120,7 @@ impl Action for AmqpConsume {
         };
         // Messages that do not count are held back from the queue: with a limit on them, others would never come.
         let prefetch = if expected.is_selective(cx) { 0 } else { u16::try_from(expected.count()).unwrap_or(0) };
-        let mut consumer = Consumer {
+        let consumer = Consumer {
             amqp,
             connector: cx.connector().clone(),
             links: cx.resource(Links::default),
@@ -122,7 +135,7 @@ impl Action for AmqpConsume {
             ("from", Value::Text(consumer.name())),
             ("count", Value::from(expected.count())),
         ]);
-        expected.receive(cx, &mut consumer, request).await
+        expected.arm(cx, consumer, request).await
     }
 }
 

@@ -6,12 +6,14 @@
 mod address;
 mod auth;
 mod challenge;
+mod events;
 mod payload;
 mod plan;
 mod redirect;
 mod response;
 mod session;
 mod spec;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,13 +27,15 @@ use testmesh_shared::http::{FullResponse, HttpError, HttpErrorKind, Response, re
 use url::Url;
 
 pub(super) use self::address::parse_url;
+pub(super) use self::auth::basic;
 pub(super) use self::payload::file_error;
 use self::plan::Plan;
 #[cfg(feature = "grpc")]
 pub(super) use self::plan::read_pem;
 pub(super) use self::session::HttpSession;
-use crate::action::{Action, ActionError, ActionResult, ActionSpec};
-use crate::engine::ActionContext;
+use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm};
+use crate::engine::{ActionContext, at_once};
+use crate::flow::Step;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
@@ -47,7 +51,18 @@ impl Action for HttpRequest {
         &spec::SPEC
     }
 
+    fn waits_in(&self, step: &Step) -> bool {
+        step.config.get("stream").is_some()
+    }
+
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        if self.waits_in(cx.step) && cx.resolve()?.boolean("stream")?.unwrap_or(false) {
+            return at_once(self, cx).await;
+        }
         let session = HttpSession::of(cx);
         let mut plan = Plan::read(cx).await?;
         cx.note_request(plan.shown());
@@ -123,6 +138,15 @@ struct Hop {
     trusted: bool,
 }
 
+/// The answer to the last request, its body still to come, and what led there.
+struct Reached {
+    response: Response,
+    url: Url,
+    redirects: Vec<Value>,
+    cookies: Vec<(ByteString, Value)>,
+    started: Instant,
+}
+
 /// The answer to the last request, and what led there.
 struct Answer {
     response: FullResponse,
@@ -133,6 +157,13 @@ struct Answer {
 }
 
 async fn exchange(session: &HttpSession, plan: &mut Plan) -> Result<Answer, Failure> {
+    let Reached { response, url, redirects, cookies, started } = reach(session, plan).await?;
+    let response = response.collect(plan.max_body).await?;
+    Ok(Answer { response, url, redirects, cookies, started })
+}
+
+/// Sends the request, and follows where the answers lead.
+async fn reach(session: &HttpSession, plan: &mut Plan) -> Result<Reached, Failure> {
     let started = Instant::now();
     plan.authorize(session).await?;
     let mut hop = Hop {
@@ -159,8 +190,7 @@ async fn exchange(session: &HttpSession, plan: &mut Plan) -> Result<Answer, Fail
         }
         let next = if plan.follow_redirects { redirect_target(&hop, &response)? } else { None };
         let Some(next) = next else {
-            let response = response.collect(plan.max_body).await?;
-            return Ok(Answer { response, url: hop.url, redirects, cookies, started });
+            return Ok(Reached { response, url: hop.url, redirects, cookies, started });
         };
         if redirects.len() >= plan.max_redirects {
             let message =

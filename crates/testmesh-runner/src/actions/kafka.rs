@@ -18,7 +18,7 @@ use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{BrokerId, MetadataRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
-use testmesh_shared::net::NetError;
+use testmesh_shared::net::{Connector, NetError};
 use testmesh_shared::tls::{TlsClient, TlsError, TlsOptions};
 
 use self::link::Link;
@@ -189,15 +189,19 @@ pub(super) struct Partitions {
 }
 
 /// A cluster that a step asks.
-pub(super) struct Kafka<'a> {
-    cx: &'a ActionContext<'a>,
+pub(super) struct Kafka {
+    connector: Connector,
     links: Arc<Links>,
     pub(super) cluster: Cluster,
 }
 
-impl<'a> Kafka<'a> {
-    pub(super) fn of(cx: &'a ActionContext<'a>, config: &Resolved) -> Result<Self, ActionError> {
-        Ok(Self { cx, links: cx.resource(Links::default), cluster: Cluster::read(config)? })
+impl Kafka {
+    pub(super) fn of(cx: &ActionContext<'_>, config: &Resolved) -> Result<Self, ActionError> {
+        Ok(Self {
+            connector: cx.connector().clone(),
+            links: cx.resource(Links::default),
+            cluster: Cluster::read(config)?,
+        })
     }
 
     /// Where the partitions of a topic are. A topic that is not there is made where the brokers allow that, and waited
@@ -265,7 +269,7 @@ impl<'a> Kafka<'a> {
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<Link, KafkaError> {
-        let tcp = self.cx.connector().tcp(host, port).await?.stream;
+        let tcp = self.connector.tcp(host, port).await?.stream;
         let mut link = if self.cluster.tls {
             let options = TlsOptions { verify: self.cluster.verify, ..TlsOptions::default() };
             Link::secure(self.links.tls.handshake(tcp, host, &options, &[]).await?)

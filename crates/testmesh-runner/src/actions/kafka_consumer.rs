@@ -15,8 +15,10 @@ use tokio::time::Instant;
 
 use super::kafka::{self, Kafka, KafkaError};
 use super::messages::{self, Expected, Source};
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::{ActionContext, Resolved};
+use crate::action::{
+    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
+};
+use crate::engine::{ActionContext, Resolved, at_once};
 use crate::value::Value;
 
 /// Versions that every broker from 2.3 to 4.x speaks.
@@ -46,7 +48,8 @@ static SPEC: ActionSpec = ActionSpec {
     summary: "Waits for messages of a Kafka topic.",
     description: "Starts at the beginning of the run, so a test sees what it caused and nothing older; `from_beginning: true` \
                   reads all there is. Every partition is read; no consumer group is joined, and nothing is committed. Fails \
-                  when fewer than `count` messages come within `timeout`, unless `min_count` asks for less.\n\n\
+                  when fewer than `count` messages come within `timeout`, unless `min_count` asks for less. With \
+                  `background: true` it starts where the partitions end when it is armed.\n\n\
                   `$` in outputs is the first message's value.",
     config: &[
         kafka::BROKERS,
@@ -116,7 +119,18 @@ impl Action for KafkaConsumer {
         true
     }
 
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        at_once(self, cx).await
+    }
+}
+
+#[async_trait]
+impl Arm for KafkaConsumer {
+    async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
         let kafka = Kafka::of(cx, &config)?;
         let expected = Expected::read(&config, &["key"])?;
@@ -126,8 +140,8 @@ impl Action for KafkaConsumer {
             ("topic", Value::Text(topic.clone())),
             ("count", Value::from(expected.count())),
         ]);
-        let mut reader = Reader::new(kafka, topic, start(cx, &config)?);
-        expected.receive(cx, &mut reader, request).await
+        let reader = Reader::new(kafka, topic, start(cx, &config)?);
+        expected.arm(cx, reader, request).await
     }
 }
 
@@ -138,6 +152,8 @@ fn start(cx: &ActionContext<'_>, config: &Resolved) -> Result<i64, ActionError> 
     }
     Ok(match config.text("auto_offset_reset")?.as_deref() {
         Some("latest") => LATEST,
+        // What is there when it is armed is nothing that the steps after it caused.
+        _ if cx.in_background() => LATEST,
         _ => cx.run_started().timestamp_millis(),
     })
 }
@@ -145,8 +161,8 @@ fn start(cx: &ActionContext<'_>, config: &Resolved) -> Result<i64, ActionError> 
 /// Who leads which partitions.
 type Leaders = HashMap<(String, u16), Vec<i32>>;
 
-struct Reader<'a> {
-    kafka: Kafka<'a>,
+struct Reader {
+    kafka: Kafka,
     topic: ByteString,
     start: i64,
     /// None: to be asked for.
@@ -160,7 +176,7 @@ struct Reader<'a> {
 }
 
 #[async_trait]
-impl Source for Reader<'_> {
+impl Source for Reader {
     fn server(&self) -> ByteString {
         self.kafka.cluster.shown()
     }
@@ -192,8 +208,8 @@ impl Source for Reader<'_> {
     }
 }
 
-impl<'a> Reader<'a> {
-    fn new(kafka: Kafka<'a>, topic: ByteString, start: i64) -> Self {
+impl Reader {
+    fn new(kafka: Kafka, topic: ByteString, start: i64) -> Self {
         let (offsets, fetched) = (HashMap::new(), VecDeque::new());
         Self { kafka, topic, start, leaders: None, offsets, fetched, trouble: None }
     }

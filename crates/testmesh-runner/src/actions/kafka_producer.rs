@@ -183,7 +183,7 @@ impl Message {
         })
     }
 
-    async fn send(&self, kafka: &Kafka<'_>) -> Result<Value, KafkaError> {
+    async fn send(&self, kafka: &Kafka) -> Result<Value, KafkaError> {
         let mut records = BytesMut::new();
         let options = RecordEncodeOptions { version: 2, compression: self.compression };
         RecordBatchEncoder::encode(&mut records, [&self.record], &options)
@@ -216,7 +216,7 @@ impl Message {
 
     async fn produce(
         &self,
-        kafka: &Kafka<'_>,
+        kafka: &Kafka,
         (host, port): (&str, u16),
         partition: i32,
         records: &Bytes,

@@ -9,8 +9,10 @@ use super::mail::catcher::{Catcher, Mail};
 use super::mail::{self, Catchers};
 use super::messages::{self, Expected, Source};
 use super::peer::optional;
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::{ActionContext, Resolved};
+use crate::action::{
+    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
+};
+use crate::engine::{ActionContext, Resolved, at_once};
 use crate::record::ErrorKind;
 use crate::value::Value;
 
@@ -63,7 +65,18 @@ impl Action for MailWait {
         true
     }
 
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        at_once(self, cx).await
+    }
+}
+
+#[async_trait]
+impl Arm for MailWait {
+    async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
         let name = config.text("name")?.unwrap_or_else(|| "default".into());
         let catcher = cx.resource(Catchers::default).find(&name).ok_or_else(|| {
@@ -73,13 +86,13 @@ impl Action for MailWait {
             )
         })?;
         let expected = Expected::read(&config, &[])?;
-        let mut mails = Mails { wanted: Wanted::read(&config)?, catcher, seen: 0 };
+        let mails = Mails { wanted: Wanted::read(&config)?, catcher, seen: 0 };
         let request = Value::map([
             ("server", Value::Text(mails.server())),
             ("match", config.value("match").cloned().unwrap_or_default()),
             ("count", Value::from(expected.count())),
         ]);
-        expected.receive(cx, &mut mails, request).await
+        expected.arm(cx, mails, request).await
     }
 }
 

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::action::{ActionError, ActionResult, Field, Kind, ResultField};
-use crate::engine::{ActionContext, Resolved, at_key, entries};
+use super::matching::Matching;
+use crate::action::{ActionError, ActionResult, Expectation, Field, Kind, ResultField};
+use crate::engine::{ActionContext, Patience, Resolved};
 use crate::record::ErrorKind;
 use crate::units::show_duration;
 use crate::value::Value;
@@ -40,7 +41,7 @@ pub(super) const TIMEOUT: Field = Field {
     kind: Kind::Duration { zero: false },
     required: false,
     default: Some("30s"),
-    doc: "How long to wait.",
+    doc: "How long to wait; in the background, from when the step is awaited.",
 };
 pub(super) const MATCH_HEADERS: Field = Field {
     name: "headers",
@@ -124,7 +125,7 @@ impl Expected {
         !(self.fields.is_empty() && self.headers.is_empty() && cx.config().assertions("match.json_path").is_empty())
     }
 
-    fn takes(&self, cx: &ActionContext<'_>, message: &Value) -> Result<bool, ActionError> {
+    fn takes(&self, matching: &Matching, message: &Value) -> Result<bool, ActionError> {
         let text = |value: Option<Value>| value.and_then(|value| value.to_text());
         if self.fields.iter().any(|(name, value)| text(message.get(name)).as_ref() != Some(value)) {
             return Ok(false);
@@ -133,53 +134,46 @@ impl Expected {
         if self.headers.iter().any(|(name, value)| text(headers.get(name)).as_ref() != Some(value)) {
             return Ok(false);
         }
-        let conditions = cx.config().assertions("match.json_path");
-        if conditions.is_empty() {
-            return Ok(true);
-        }
-        let mut locals: Vec<(ByteString, Value)> = entries(message).unwrap_or_default().into_iter().collect();
-        locals.push(("$".into(), said(message)));
-        let scope = cx.layer(locals);
-        for condition in conditions {
-            // A message of another shape is not the one that is waited for.
-            match condition.expression.check(scope.as_ref()) {
-                Ok(checked) if checked.holds => {}
-                Ok(_) => return Ok(false),
-                Err(error) => return Err(at_key("match", &error)),
-            }
-        }
-        Ok(true)
+        matching.takes(message, said(message))
     }
 
-    /// Subscribes and waits until the messages are there.
-    pub(super) async fn receive(
-        &self,
+    /// Subscribes; what comes from then on is waited for by what this gives.
+    pub(super) async fn arm(
+        self,
         cx: &ActionContext<'_>,
-        source: &mut dyn Source,
+        mut source: impl Source + 'static,
         request: Value,
-    ) -> Result<ActionResult, ActionError> {
-        let since = tokio::time::Instant::now();
+    ) -> Result<Expectation, ActionError> {
         cx.note_request(request.clone().into());
-        match tokio::time::timeout(self.limit, source.subscribe()).await {
-            Ok(Ok(())) => self.collect(cx, source, self.limit.saturating_sub(since.elapsed()), request).await,
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(self.too_few(source, 0)),
+        let patience = cx.patience(self.limit);
+        let matching = Matching::of(cx, "match.json_path");
+        let subscribed = tokio::select! {
+            biased;
+            // Dropping it is what stops it.
+            subscribed = source.subscribe() => Ok(subscribed),
+            // Cancel-safe: a wait for a signal and a timer.
+            limit = patience.over() => Err(limit),
+        };
+        match subscribed {
+            Ok(subscribed) => subscribed?,
+            Err(limit) => return Err(self.too_few(&source, 0, limit)),
         }
+        Ok(Box::pin(async move { self.wait(&mut source, &matching, &patience, request).await }))
     }
 
-    /// Waits until the messages of a source that has subscribed are there, for at most `limit`.
-    pub(super) async fn collect(
+    /// Waits until the messages of a source that has subscribed are there, or the time is over.
+    async fn wait(
         &self,
-        cx: &ActionContext<'_>,
         source: &mut dyn Source,
-        limit: Duration,
+        matching: &Matching,
+        patience: &Patience,
         request: Value,
     ) -> Result<ActionResult, ActionError> {
         let mut found = Vec::new();
         let reading = async {
             while found.len() < self.count {
                 let message = source.next().await?;
-                let counts = self.takes(cx, &message)?;
+                let counts = self.takes(matching, &message)?;
                 source.settle(counts).await?;
                 if counts {
                     found.push(message);
@@ -187,10 +181,17 @@ impl Expected {
             }
             Ok::<_, ActionError>(())
         };
-        let outcome = match tokio::time::timeout(limit, reading).await {
+        let outcome = tokio::select! {
+            biased;
+            // Dropping it leaves what was found.
+            outcome = reading => Ok(outcome),
+            // Cancel-safe: a wait for a signal and a timer.
+            limit = patience.over() => Err(limit),
+        };
+        let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(_) if found.len() >= self.enough => Ok(()),
-            Err(_) => Err(self.too_few(source, found.len())),
+            Err(limit) => Err(self.too_few(source, found.len(), limit)),
         };
         // Only of use to the server: whatever becomes of it, the messages are here.
         let _ = tokio::time::timeout(FAREWELL, source.finish()).await;
@@ -204,14 +205,14 @@ impl Expected {
         }
     }
 
-    fn too_few(&self, source: &dyn Source, n_found: usize) -> ActionError {
+    fn too_few(&self, source: &dyn Source, n_found: usize, limit: Duration) -> ActionError {
         let trouble = source.trouble().map(|last| format!(", last: {last}")).unwrap_or_default();
         let message = format!(
             "`{}`: {n_found} of {} messages of `{}` within {}{trouble}",
             source.server(),
             self.enough,
             source.name(),
-            show_duration(self.limit)
+            show_duration(limit)
         );
         ActionError::new(ErrorKind::Timeout, message)
     }

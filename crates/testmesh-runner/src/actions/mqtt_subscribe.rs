@@ -9,8 +9,10 @@ use testmesh_shared::net::Connector;
 use super::messages::{self, Expected, Source};
 use super::mqtt::{self, Link, Mqtt};
 use super::peer::{self, Links, PeerError, optional};
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::ActionContext;
+use crate::action::{
+    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
+};
+use crate::engine::{ActionContext, at_once};
 use crate::value::Value;
 
 const MATCH: Field = messages::match_field(Kind::Object(&[
@@ -87,7 +89,18 @@ impl Action for MqttSubscribe {
         true
     }
 
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        at_once(self, cx).await
+    }
+}
+
+#[async_trait]
+impl Arm for MqttSubscribe {
+    async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
         let mqtt = Mqtt::read(&config)?;
         let expected = Expected::read(&config, &["topic"])?;
@@ -99,8 +112,8 @@ impl Action for MqttSubscribe {
             ("count", Value::from(expected.count())),
         ]);
         let (connector, links) = (cx.connector().clone(), cx.resource(Links::default));
-        let mut subscription = Subscription { mqtt, connector, links, topic, retained, link: None };
-        expected.receive(cx, &mut subscription, request).await
+        let subscription = Subscription { mqtt, connector, links, topic, retained, link: None };
+        expected.arm(cx, subscription, request).await
     }
 }
 

@@ -9,8 +9,10 @@ use testmesh_shared::net::Connector;
 use super::messages::{self, Expected, Source};
 use super::nats::{self, Link, Nats};
 use super::peer::{self, Links, PeerError};
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::ActionContext;
+use crate::action::{
+    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
+};
+use crate::engine::{ActionContext, at_once};
 use crate::record::ErrorKind;
 use crate::value::Value;
 
@@ -87,7 +89,18 @@ impl Action for NatsSubscribe {
         true
     }
 
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        at_once(self, cx).await
+    }
+}
+
+#[async_trait]
+impl Arm for NatsSubscribe {
+    async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
         let nats = Nats::read(&config)?;
         let expected = Expected::read(&config, &["subject"])?;
@@ -102,9 +115,8 @@ impl Action for NatsSubscribe {
             ("count", Value::from(expected.count())),
         ]);
         let links = cx.resource(Links::default);
-        let mut subscription =
-            Subscription { nats, connector: cx.connector().clone(), links, subject, queue, link: None };
-        expected.receive(cx, &mut subscription, request).await
+        let subscription = Subscription { nats, connector: cx.connector().clone(), links, subject, queue, link: None };
+        expected.arm(cx, subscription, request).await
     }
 }
 

@@ -6,6 +6,7 @@
 mod command;
 mod link;
 mod reply;
+mod wait;
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use bytestring::ByteString;
 
 use self::command::Command;
 use self::link::{Links, RedisError, Target};
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
-use crate::engine::ActionContext;
+use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm, Example, Field, Kind, ResultField};
+use crate::actions::messages;
+use crate::engine::{ActionContext, at_once};
 use crate::record::ErrorKind;
 use crate::units::show_duration;
 use crate::value::Value;
@@ -25,6 +27,12 @@ const fn optional(name: &'static str, aliases: &'static [&'static str], kind: Ki
 }
 
 const ANYTHING: Kind = Kind::Any;
+
+const MATCH: Field = messages::match_field(Kind::Object(&[
+    optional("channel", &[], Kind::Text, "The channel it came over."),
+    optional("stream", &[], Kind::Text, "The stream it is in."),
+    messages::MATCH_VALUE,
+]));
 
 static CONFIG: &[Field] = &[
     optional(
@@ -79,7 +87,19 @@ static CONFIG: &[Field] = &[
             "timeout",
             &[],
             Kind::Duration { zero: false },
-            "The time for connecting and for the reply together.",
+            "The time for connecting and for the reply together; of an armed step, from when it is awaited.",
+        )
+    },
+    messages::COUNT,
+    messages::MIN_COUNT,
+    MATCH,
+    Field {
+        default: Some("`$`"),
+        ..optional(
+            "from",
+            &["start_id"],
+            Kind::Text,
+            "The entry of a stream after which reading starts; `$`: the last one when the step begins.",
         )
     },
 ];
@@ -100,7 +120,9 @@ static SPEC: ActionSpec = ActionSpec {
     description: "`redis.get`, `redis.hset`, `redis.xadd` … name the command; one of two words is written with `_`: \
                   `redis.config_get`. Texts stay texts, integers are integers, hashes are maps; bytes that are no text stay \
                   bytes. Connections are kept for the run; in a cluster, the node that has the key is asked.\n\n\
-                  When Redis refuses a command the step fails, unless one of its assertions speaks of `error`.",
+                  `redis.subscribe` (`channel`), `redis.psubscribe` (`pattern`) and `redis.xread` with a `stream` wait for \
+                  messages; with `background: true` they are subscribed when the step is done, and a later `await` \
+                  collects what came.\n\nWhen Redis refuses a command the step fails, unless one of its assertions speaks of `error`.",
     config: CONFIG,
     open_config: false,
     result: &[
@@ -117,6 +139,11 @@ static SPEC: ActionSpec = ActionSpec {
         },
         ResultField { name: "deleted", kind: "integer", doc: "How many keys are gone (`del`, `unlink`), else 0." },
         ResultField { name: "count", kind: "integer", doc: "An integer reply, or how many items a list or map has." },
+        ResultField {
+            name: "messages",
+            kind: "list",
+            doc: "What came: `channel`, `pattern`, `value` (JSON parsed), `value_raw`, or `stream`, `id` and the fields as `value`.",
+        },
         ResultField { name: "duration_ms", kind: "integer", doc: "How long it took, in milliseconds." },
         ResultField {
             name: "error",
@@ -126,11 +153,19 @@ static SPEC: ActionSpec = ActionSpec {
     ],
     open_result: false,
     reserved: &[],
-    examples: &[Example {
-        title: "A cached user that must be there",
-        yaml: "- action: redis.set\n  config: {host: localhost, key: \"user:1\", value: {name: Ada}, ttl: 1m}\n- action: redis.get\n  \
+    examples: &[
+        Example {
+            title: "A cached user that must be there",
+            yaml: "- action: redis.set\n  config: {host: localhost, key: \"user:1\", value: {name: Ada}, ttl: 1m}\n- action: redis.get\n  \
                config: {host: localhost, key: \"user:1\"}\n  assert:\n    - value != nil\n    - fromJSON(value).name == \"Ada\"\n",
-    }],
+        },
+        Example {
+            title: "A message that the next step causes",
+            yaml: "- id: told\n  action: redis.subscribe\n  background: true\n  config: {host: localhost, channel: users, match: {json_path: \"$.id == 7\"}}\n\
+               - action: redis.publish\n  config: {host: localhost, channel: users, message: {id: 7}}\n- await: told\n  assert:\n    \
+               - messages[0].value.id == 7\n",
+        },
+    ],
 };
 
 /// The action.
@@ -142,7 +177,14 @@ impl Action for Redis {
         &SPEC
     }
 
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        if wait::Waits::of(cx.step).is_some() {
+            return at_once(self, cx).await;
+        }
         let config = cx.resolve()?;
         let target = Target::read(&config)?;
         let command = Command::read(cx.step.verb.as_deref(), &config)?;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use crate::action::{Action, ActionError, ActionResult, Shown};
+use crate::action::{Action, ActionError, ActionResult, ActionSpec, Shown};
 use crate::engine::block::Place;
 use crate::engine::context::{ActionContext, Notes, explain};
 use crate::engine::judge;
@@ -104,8 +105,10 @@ impl<'a> Attempts<'a> {
     /// Tries until it passes or there is no reason to try again. The last attempt, the ones before it, and the log.
     pub(super) async fn run(mut self, stop: &Stop) -> (Attempt, Vec<AttemptRecord>, Vec<LogRecord>) {
         let retry = self.step.retry.as_ref().or_else(|| {
-            // The flow's default is for single actions: nested steps have retries of their own.
-            self.flow.flow.config.retry.as_ref().filter(|_| !self.action.runs_steps())
+            // The flow's default is for single actions: nested steps have retries of their own, and what was armed is
+            // collected once.
+            let single = !self.action.runs_steps() && self.step.awaits.is_none();
+            self.flow.flow.config.retry.as_ref().filter(|_| single)
         });
         let mut tries = 1;
         let last = loop {
@@ -268,14 +271,20 @@ impl<'a> Attempts<'a> {
             result: &attempt.result.result,
             primary: attempt.result.primary.as_ref(),
             error: attempt.error.as_ref(),
-            expected: if attempt.error.is_some() { self.action.spec().result } else { &[] },
+            expected: if attempt.error.is_some() { self.judged().result } else { &[] },
         }
+    }
+
+    /// Whose result it is: an awaiting step has that of the armed one.
+    fn judged(&self) -> &'static ActionSpec {
+        let armed = self.step.awaits.as_ref().and_then(|awaits| crate::actions::find(awaits.action));
+        armed.unwrap_or(self.action).spec()
     }
 
     /// Evaluates every assertion and output of the step.
     fn judge(&self, attempt: &mut Attempt) {
         let scope = self.result_scope(attempt);
-        let judgement = judge::judge(self.step, self.action.spec(), &scope, self.flow.run.emitter.masker());
+        let judgement = judge::judge(self.step, self.judged(), &scope, self.flow.run.emitter.masker());
         attempt.assertions.extend(judgement.assertions);
         attempt.outputs = judgement.outputs;
         if let Some(error) = judgement.error {
@@ -323,8 +332,11 @@ impl<'a> Attempts<'a> {
     /// The longest an attempt may take, and the name of that limit.
     fn limit(&self, limit: Option<Duration>) -> Option<Duration> {
         let own = self.step.timeout.or_else(|| {
-            // An action with a `timeout` of its own keeps to that.
-            let limited = self.action.runs_steps() || self.action.waits() || self.step.config.get("timeout").is_some();
+            // An action with a `timeout` of its own keeps to that; an armed one when it is awaited.
+            let limited = self.action.runs_steps()
+                || self.action.waits_in(self.step)
+                || self.step.config.get("timeout").is_some();
+            let limited = limited && !self.step.background;
             (!limited).then_some(DEFAULT_TIMEOUT)
         });
         match (own, limit) {
@@ -342,6 +354,7 @@ impl<'a> Attempts<'a> {
             ordinal: self.ordinal,
             stop,
             notes: &self.notes,
+            awaited: None,
         }
     }
 
@@ -349,7 +362,12 @@ impl<'a> Attempts<'a> {
     async fn act_alone(&self, limit: Option<Duration>, stop: &Stop) -> Acted {
         let context = self.context(stop);
         let limit = self.limit(limit);
-        let mut action = AssertUnwindSafe(self.action.run(&context)).catch_unwind();
+        let arm = if self.step.background { self.action.arms() } else { None };
+        let action: BoxFuture<'_, _> = match arm {
+            Some(arm) => Box::pin(context.arm(arm)),
+            None => self.action.run(&context),
+        };
+        let mut action = AssertUnwindSafe(action).catch_unwind();
         tokio::select! {
             biased;
             // First, so that an action that is done at once arms no timer. Dropping it is what stops it.

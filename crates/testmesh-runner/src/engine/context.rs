@@ -14,6 +14,7 @@ use testmesh_shared::net::Connector;
 use testmesh_shared::tasks::Tasks;
 
 use crate::action::{ActionError, ConfigField, Shown, StepConfig};
+use crate::engine::armed::Awaited;
 use crate::engine::block::{BlockEnd, Place};
 use crate::engine::phases::FlowRun;
 use crate::engine::resolved::Resolved;
@@ -59,6 +60,8 @@ pub(crate) struct ActionContext<'a> {
     pub(in crate::engine) ordinal: u32,
     pub(in crate::engine) stop: &'a Stop,
     pub(in crate::engine) notes: &'a Mutex<Notes>,
+    /// Of a step that only arms its expectation.
+    pub(in crate::engine) awaited: Option<&'a Arc<Awaited>>,
 }
 
 impl<'a> ActionContext<'a> {

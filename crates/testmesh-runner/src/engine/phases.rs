@@ -8,6 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use testmesh_shared::error::ErrorCode;
 
+use crate::engine::armed::Armory;
 use crate::engine::block::{BlockEnd, Failure, Place};
 use crate::engine::context::explain;
 use crate::engine::run::RunState;
@@ -32,6 +33,8 @@ pub(crate) struct FlowRun<'a> {
     pub(in crate::engine) parent: Option<u32>,
     /// How many flows are around it.
     pub(in crate::engine) depth: u32,
+    /// What the steps of the phase at hand armed.
+    pub(in crate::engine) armory: Armory,
 }
 
 /// How a flow ended.
@@ -91,11 +94,12 @@ impl FlowRun<'_> {
     /// Setup and steps, within the flow's time-out. Whether that ran out is the second value.
     async fn test(&self, scope: &Arc<Scope>, place: &impl Fn(Phase) -> Place, stop: &Stop) -> (BlockEnd, bool) {
         let mut test = std::pin::pin!(async {
-            let setup = self.block(&self.flow.setup, scope, place(Phase::Setup), stop).await;
+            let setup =
+                self.with_armory(Box::pin(self.block(&self.flow.setup, scope, place(Phase::Setup), stop))).await;
             if setup.stopped || (setup.failed > 0 && self.flow.config.fail_fast) {
                 return setup;
             }
-            let main = self.block(&self.flow.steps, scope, place(Phase::Main), stop).await;
+            let main = self.with_armory(Box::pin(self.block(&self.flow.steps, scope, place(Phase::Main), stop))).await;
             BlockEnd::sum([setup, main])
         });
         let limit = self.flow.config.timeout;
@@ -137,7 +141,8 @@ impl FlowRun<'_> {
         let stop = Stop::new();
         let cancelled = self.run.cancel.is_cancelled();
         let mut budget = if cancelled { CANCELLED_TEARDOWN_BUDGET } else { TEARDOWN_BUDGET };
-        let mut teardown = std::pin::pin!(self.block(&self.flow.teardown, scope, place, &stop));
+        let mut teardown =
+            std::pin::pin!(self.with_armory(Box::pin(self.block(&self.flow.teardown, scope, place, &stop))));
         if !cancelled {
             tokio::select! {
                 biased;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
@@ -16,6 +16,7 @@ use testmesh_shared::ids::ExecutionId;
 use testmesh_shared::tasks::Tasks;
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::armed::{Armory, Beside};
 use crate::engine::emitter::Emitter;
 use crate::engine::opening::Opening;
 use crate::engine::phases::{FlowRun, Verdict};
@@ -28,6 +29,9 @@ use crate::flow::Flow;
 use crate::mask::Masker;
 use crate::record::{ErrorKind, ExecutionError, ExecutionStatus, StepError};
 use crate::value::Value;
+
+/// What goes on beside the steps has this long to end when the run is over.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// What every flow of one run shares, sub-flows included.
 pub(in crate::engine) struct RunState {
@@ -56,6 +60,10 @@ pub(in crate::engine) struct RunState {
     /// When it began, by the engine's clock.
     #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only the Kafka actions ask for it"))]
     pub(in crate::engine) started: DateTime<Utc>,
+    /// What goes on until the run is over.
+    pub(in crate::engine) beside: Beside,
+    /// Given when that should end.
+    pub(in crate::engine) ending: CancellationToken,
     ordinals: AtomicU32,
     fault: Mutex<Option<String>>,
 }
@@ -142,6 +150,8 @@ fn begin(
         stop: Stop::below(&cancel),
         cancel,
         started: engine.clock.now(),
+        beside: Beside::default(),
+        ending: CancellationToken::new(),
         ordinals: AtomicU32::new(0),
         fault: Mutex::new(None),
     };
@@ -163,8 +173,10 @@ async fn execute(run: &RunState, flow: &Flow, opening: Opening) -> Verdict {
         Ok(scope) => scope,
         Err(message) => return Verdict::error(ErrorCode::InvalidFlow, message),
     };
-    let flow_run = FlowRun { run, flow, parent: None, depth: 0 };
-    let mut verdict = flow_run.phases(&scope, None, &run.stop).await;
+    let flow_run = FlowRun { run, flow, parent: None, depth: 0, armory: Armory::default() };
+    let mut verdict = run.beside.with(Box::pin(flow_run.phases(&scope, None, &run.stop))).await;
+    run.ending.cancel();
+    run.beside.finish(ENDING).await;
     if let Some(fault) = run.faulted() {
         verdict.status = ExecutionStatus::Error;
         verdict.error = Some(fault);

@@ -158,7 +158,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 /// What `<id>` means in later steps: the result's own keys, then the outputs, then `error`.
-fn published(result: Value, outputs: &Entries, error: Option<&StepError>) -> Value {
+pub(super) fn published(result: Value, outputs: &Entries, error: Option<&StepError>) -> Value {
     if outputs.is_empty() && error.is_none() {
         return result;
     }

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use testmesh_shared::error::ErrorCode;
 
 use crate::action::ActionError;
+use crate::engine::armed::Armory;
 use crate::engine::context::ActionContext;
 use crate::engine::opening::Opening;
 use crate::engine::phases::{FlowRun, Verdict};
@@ -44,7 +45,7 @@ impl ActionContext<'_> {
             Ok(scope) => scope,
             Err(message) => return Ok((name, Verdict::error(ErrorCode::InvalidFlow, message))),
         };
-        let inside = FlowRun { run, flow: &flow, parent: Some(self.ordinal), depth };
+        let inside = FlowRun { run, flow: &flow, parent: Some(self.ordinal), depth, armory: Armory::default() };
         let verdict = inside.phases(&scope, None, self.stop).await;
         Ok((name, verdict))
     }

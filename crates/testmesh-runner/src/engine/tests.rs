@@ -19,6 +19,7 @@ use crate::flow::{Flow, ParseOptions};
 use crate::record::{Execution, ExecutionStatus, StepRecord, StepStatus, Trigger};
 use crate::value::Value;
 
+pub(crate) mod armed;
 mod attempts;
 mod control;
 mod endings;

@@ -14,7 +14,7 @@ use crate::template::{Template, Tree};
 use crate::value::Value;
 
 /// Keys that belong beside `config`, not into it.
-const STEP_ONLY: &[&str] = &["retry", "poll"];
+const STEP_ONLY: &[&str] = &["background", "poll", "retry"];
 /// Keys that name what each turn of a loop sees.
 const NAMING_KEYS: &[&str] = &["item_name", "index_name"];
 /// What a mock's templates see of the request at hand.
@@ -70,7 +70,9 @@ impl<'t> Decoder<'t, '_> {
                 let compiled = match kind {
                     None => ConfigField::Tree(self.tree(&entry.value)),
                     Some(Kind::Expression) => {
-                        let names = Self::outcome(spec, section);
+                        let mut names = Self::outcome(spec, section);
+                        // What `until` looks at is an event.
+                        names.open |= name == "until";
                         match self.with_names(names, |d| d.expression_of(entry)) {
                             Some(expression) => ConfigField::Expression(expression),
                             None => continue,
@@ -85,6 +87,12 @@ impl<'t> Decoder<'t, '_> {
                         ConfigField::Tree(self.value(kind, name, &entry.value, place(entry)))
                     }
                     Some(Kind::Held(inner)) => ConfigField::Held(self.value(*inner, name, &entry.value, place(entry))),
+                    Some(kind @ Kind::List(Kind::Object(within))) => {
+                        for (index, item) in Self::items(entry).iter().enumerate() {
+                            self.inner_conditions(within, &format!("{name}.{index}"), item, &mut inner);
+                        }
+                        ConfigField::Tree(self.value(kind, name, &entry.value, place(entry)))
+                    }
                     Some(Kind::Steps) => ConfigField::Steps(self.nested(entry, Self::turn(spec, section), id)),
                     Some(Kind::Branches) => ConfigField::Branches(self.branches(entry, id)),
                     // The rules of `transform` see the keys of its `input` by name.
@@ -110,13 +118,19 @@ impl<'t> Decoder<'t, '_> {
         node: &Node<'t>,
         inner: &mut Vec<(String, ConfigField)>,
     ) {
-        for field in fields.iter().filter(|field| matches!(field.kind, Kind::Assertions)) {
+        for field in fields {
             let known = |key: &str| key == field.name || field.aliases.contains(&key);
             let entry = node.entries().unwrap_or_default().iter().find(|entry| known(&entry.key));
-            if let Some(entry) = entry {
-                let conditions =
-                    self.with_names(Names { open: true, ..Names::default() }, |d| d.assertions(Some(entry)));
-                inner.push((format!("{name}.{}", field.name), ConfigField::Assertions(conditions)));
+            let Some(entry) = entry else { continue };
+            let name = format!("{name}.{}", field.name);
+            match field.kind {
+                Kind::Assertions => {
+                    let names = Names { open: true, ..Names::default() };
+                    let conditions = self.with_names(names, |d| d.assertions(Some(entry)));
+                    inner.push((name, ConfigField::Assertions(conditions)));
+                }
+                Kind::Object(within) => self.inner_conditions(within, &name, &entry.value, inner),
+                _ => {}
             }
         }
     }

@@ -262,6 +262,7 @@ impl<'t> Decoder<'t, '_> {
         self.phase = Phase { name, ..Phase::default() };
         let Some(entry) = section.entry(name) else { return Vec::new() };
         let steps = self.steps(entry, None);
+        self.never_awaited();
         if name == "steps" && steps.is_empty() && Self::items(entry).is_empty() {
             let help = "a flow has at least one step".to_owned();
             self.findings.error(Code::InvalidValue, entry.key_span, "`steps` is empty").help(help);

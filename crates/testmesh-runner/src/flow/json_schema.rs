@@ -125,6 +125,11 @@ fn step_key(key: &str) -> (Json, &'static str) {
         "poll" => (refer("poll"), "Repeats the action until an expression holds."),
         "timeout" => (refer("duration"), "How long one attempt may take."),
         "on_error" => (refer("on_error"), "What happens after a failure."),
+        "background" => (refer("boolean"), "Subscribes now; a later step with `await` collects what came."),
+        "await" => (
+            refer("scalar"),
+            "The id of the step in the background whose result this step waits for, instead of `action`.",
+        ),
         _ => (refer("boolean"), "Skips the step."),
     }
 }
@@ -150,7 +155,7 @@ fn step() -> Json {
         .collect();
     json!({
         "type": "object",
-        "required": ["action"],
+        "anyOf": [{ "required": ["action"] }, { "required": ["await"] }],
         "properties": properties,
         "additionalProperties": false,
         "allOf": configurations,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::ParseOptions;
+use super::armed::Armed;
 use super::facts::Fact;
 use super::findings::Findings;
 use super::scalar::Literal;
@@ -38,6 +39,12 @@ pub(crate) struct Phase<'t> {
     pub(crate) name: &'static str,
     /// Each id with the line of its step.
     pub(crate) ids: HashMap<Cow<'t, str>, u32, foldhash::fast::RandomState>,
+    /// What was armed so far.
+    pub(crate) armed: Vec<Armed>,
+    /// The lists of steps around the place at hand, by number.
+    pub(crate) lists: Vec<usize>,
+    /// How many lists of steps there were so far.
+    pub(crate) n_lists: usize,
 }
 
 /// A map of the file: its entries and how to call it in messages.
@@ -97,7 +104,7 @@ pub(crate) fn key_help(key: &str, known: &[&str]) -> Option<String> {
     let synonym = SYNONYMS.iter().find(|(word, meant)| *word == key && known.contains(meant)).map(|(_, meant)| *meant);
     match (near.is_empty(), synonym) {
         (true, Some(meant)) => suggest::did_you_mean(&[meant]),
-        (true, None) if known.len() <= 16 => Some(format!("the keys are {}", suggest::quoted(known))),
+        (true, None) if known.len() <= 18 => Some(format!("the keys are {}", suggest::quoted(known))),
         _ => suggest::did_you_mean(&near),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::armed::Awaited;
 use super::facts::{Definer, Definition, Fact, Names};
 use super::reader::{Decoder, Section, place};
 use super::source::Span;
@@ -22,6 +23,8 @@ pub(crate) const STEP_KEYS: &[&str] = &[
     "assert",
     "assert_any",
     "assert_none",
+    "await",
+    "background",
     "output",
     "when",
     "retry",
@@ -100,6 +103,8 @@ impl<'t> Decoder<'t, '_> {
             return Vec::new();
         }
         let items = Self::items(entry);
+        self.phase.n_lists += 1;
+        self.phase.lists.push(self.phase.n_lists);
         let mut steps = Vec::with_capacity(items.len().min(self.options.limits.steps));
         for (index, item) in items.iter().enumerate() {
             let phase = self.phase.name;
@@ -114,6 +119,7 @@ impl<'t> Decoder<'t, '_> {
                 break;
             }
         }
+        self.phase.lists.pop();
         steps
     }
 
@@ -130,11 +136,13 @@ impl<'t> Decoder<'t, '_> {
         let line = self.findings.source.line(node.span.start);
         let id = self.step_id(&section, fallback, line);
         let known = self.action(&section, node.span);
+        let awaits = self.awaits(&section, known);
+        let judged = awaits.as_ref().map_or(known, Awaited::judged);
         let name = section.set("name").and_then(|entry| self.template_of(entry));
         let description = self.text(&section, "description");
         let when = section.set("when").and_then(|entry| self.expression_of(entry));
         let config = self.step_config(&section, known, &id);
-        let own = self.define(&section, known, &id, line);
+        let own = self.define(&section, judged, &id, line);
         self.facts.push(Fact::Open(own));
         let assert = self.assertions(section.entry("assert"));
         let assert_any = self.assertions(section.entry("assert_any"));
@@ -147,9 +155,10 @@ impl<'t> Decoder<'t, '_> {
         self.findings_of_action(&section, known);
         let timeout = section.set("timeout").and_then(|entry| self.duration(entry, false));
         let disabled = self.boolean(&section, "disabled").unwrap_or(false);
+        let background = self.boolean(&section, "background").unwrap_or(false);
         let Known::Here(spec) = known else { return None };
         let written = section.entry("action").and_then(|entry| entry.value.text());
-        Some(Step {
+        let step = Step {
             id: id.into_owned(),
             action: spec.name,
             verb: written.and_then(actions::verb).map(str::to_owned),
@@ -166,8 +175,12 @@ impl<'t> Decoder<'t, '_> {
             timeout,
             on_error,
             disabled,
+            background,
+            awaits: awaits.and_then(Awaited::into_step),
             line,
-        })
+        };
+        self.armed(&section, &step);
+        Some(step)
     }
 
     fn step_id(&mut self, section: &Section<'_, 't>, fallback: &dyn Fn() -> String, line: u32) -> Cow<'t, str> {
@@ -203,6 +216,9 @@ impl<'t> Decoder<'t, '_> {
 
     fn action<'n>(&mut self, section: &Section<'n, 't>, span: Span) -> Known<'n> {
         let Some(entry) = section.set("action") else {
+            if section.set("await").is_some() && section.entry("action").is_none() {
+                return Known::Here(actions::awaiting().spec());
+            }
             let at = section.entry("action").map_or(super::decode::first_line(span), |entry| entry.key_span);
             let help = "add `action:`, for example `action: http_request`".to_owned();
             self.findings.error(Code::MissingKey, at, "the step has no `action`").help(help);

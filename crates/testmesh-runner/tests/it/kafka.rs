@@ -156,3 +156,30 @@ async fn a_broker_that_is_not_there_is_told() {
     assert_eq!(error.kind, ErrorKind::Connection);
     assert!(error.message.contains(&unused.to_string()), "{}", error.message);
 }
+
+#[tokio::test]
+async fn an_armed_consumer_takes_what_the_next_step_causes_and_nothing_older() {
+    let Some(records) = run(
+        "armed",
+        r"
+- action: kafka_producer
+  config: {brokers: BROKERS, topic: TOPIC, payload: {id: 1}}
+- id: event
+  action: kafka_consumer
+  background: true
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 20s}
+- action: kafka_producer
+  config: {brokers: BROKERS, topic: TOPIC, payload: {id: 2}}
+- await: event
+  assert: [count == 1, 'messages[0].value.id == 2']
+  output: {id: $.id}
+- action: assert
+  config: {assertions: [id == 2, event.count == 1]}
+",
+    )
+    .await
+    else {
+        return;
+    };
+    passed(&records);
+}

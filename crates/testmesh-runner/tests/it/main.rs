@@ -27,5 +27,7 @@ mod run;
 mod secure;
 mod server;
 mod sql;
+mod stream;
 mod target;
 mod wait_for;
+mod websocket;

@@ -105,3 +105,122 @@ async fn a_server_that_is_not_there_is_told_without_the_password() {
     assert!(error.message.contains(&unused.to_string()) && !error.message.contains("secret"), "{}", error.message);
     assert_eq!(records[1].error.clone().unwrap().kind, ErrorKind::Config);
 }
+
+#[tokio::test]
+async fn messages_that_the_next_step_causes_are_collected() {
+    let Some(records) = run(r#"
+- id: told
+  action: redis.subscribe
+  background: true
+  config: {url: "REDIS", channel: ["KEY:a", "KEY:b"], match: {json_path: "$.id > 1"}, count: 2}
+- id: all
+  action: redis.psubscribe
+  background: true
+  config: {url: "REDIS", pattern: "KEY:*", count: 4}
+- action: redis.publish
+  config: {url: "REDIS", channel: "KEY:a", message: {id: 1}}
+  assert: [count == 2]
+- action: redis.publish
+  config: {url: "REDIS", channel: "KEY:a", message: {id: 2}}
+- action: redis.publish
+  config: {url: "REDIS", channel: "KEY:b", message: {id: 3}}
+- action: redis.publish
+  config: {url: "REDIS", channel: "KEY:c", message: plain}
+- await: told
+  assert:
+    - count == 2
+    - messages[0].value.id == 2
+    - messages[1].value.id == 3
+    - "messages[1].channel endsWith ':b'"
+    - messages[0].pattern == nil
+  output: {first: $.id}
+- await: all
+  assert:
+    - count == 4
+    - messages[3].value == "plain"
+    - "messages[3].pattern endsWith ':*'"
+    - messages[0].value_raw contains "1"
+- action: assert
+  config: {assertions: [first == 2, told.count == 2]}
+"#)
+    .await
+    else {
+        return;
+    };
+    for record in records {
+        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
+    }
+}
+
+#[tokio::test]
+async fn entries_of_a_stream_are_collected_from_when_it_is_armed() {
+    let Some(records) = run(r#"
+- action: redis.xadd
+  config: {url: "REDIS", stream: "KEY:s", value: {n: 1}}
+- id: added
+  action: redis.xread
+  background: true
+  config: {url: "REDIS", stream: ["KEY:s", "KEY:t"], count: 2}
+- action: redis.xadd
+  config: {url: "REDIS", stream: "KEY:s", value: {n: 2}}
+- action: redis.xadd
+  config: {url: "REDIS", stream: "KEY:t", value: {n: 3}}
+- await: added
+  assert:
+    - count == 2
+    - messages[0].value.n == "2"
+    - messages[1].value.n == "3"
+    - messages[0].id exists
+    - "messages[1].stream endsWith ':t'"
+- action: redis.xread
+  config: {url: "REDIS", stream: "KEY:s", from: "0", count: 2}
+  assert: ["messages[0].value.n == '1'", "messages[1].value.n == '2'"]
+- action: redis.xread
+  config: {url: "REDIS", args: [COUNT, 1, STREAMS, "KEY:s", 0]}
+  assert: [exists == true]
+"#)
+    .await
+    else {
+        return;
+    };
+    for record in records {
+        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_messages_ends_with_the_time_and_says_how_many_came() {
+    let Some(records) = run(r#"
+- action: redis.subscribe
+  config: {url: "REDIS", channel: "KEY", timeout: 200ms}
+- action: redis.subscribe
+  config: {url: "REDIS", channel: "KEY", timeout: 200ms, min_count: 0}
+  assert: [count == 0, len(messages) == 0]
+- action: redis.xread
+  config: {url: "REDIS", stream: "KEY", timeout: 200ms, count: 3}
+"#)
+    .await
+    else {
+        return;
+    };
+    for (record, message) in [(&records[0], "0 of 1 messages of `"), (&records[2], "0 of 3 messages of `")] {
+        let error = record.error.clone().unwrap();
+        assert_eq!(error.kind, ErrorKind::Timeout);
+        assert!(error.message.contains(message), "{}", error.message);
+    }
+    assert_eq!(records[1].status, StepStatus::Passed, "{:#?}", records[1]);
+}
+
+#[tokio::test]
+async fn a_subscription_that_cannot_be_made_is_told() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let steps = format!(
+        "- id: told\n  action: redis.subscribe\n  background: true\n  config: {{url: \"redis://me:secret@{unused}/0\", channel: a}}\n\
+         - await: told\n"
+    );
+    let records = run_steps(&steps).await;
+    let error = records[0].error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::Connection);
+    assert!(error.message.contains(&unused.to_string()) && !error.message.contains("secret"), "{}", error.message);
+    assert_eq!(records[1].error.clone().unwrap().kind, ErrorKind::Config);
+}

@@ -92,7 +92,7 @@ fn credentials(auth: &Resolved, kind: &str) -> Result<(ByteString, ByteString), 
 }
 
 /// The value of `Authorization` for a user and password (RFC 7617).
-pub(super) fn basic(username: &str, password: &str) -> HeaderValue {
+pub(in crate::actions) fn basic(username: &str, password: &str) -> HeaderValue {
     sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))).expect("base64 is visible ASCII")
 }
 

@@ -27,6 +27,8 @@ use crate::value::{Map, Value};
 
 /// Largest body that is read unless the step says otherwise.
 const DEFAULT_MAX_BODY: u64 = 10 << 20;
+/// For a step with `stream: false`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Redirects that are followed unless the step says otherwise.
 const DEFAULT_MAX_REDIRECTS: usize = 10;
 /// Certificates and keys are a few kilobytes.
@@ -40,6 +42,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("testmesh/", env!("CARGO_PKG_VERSION")));
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const GRAPHQL: HeaderValue = HeaderValue::from_static("application/graphql-response+json, application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 /// What a request has when its step says nothing about headers.
 static USUAL: LazyLock<HeaderMap> =
@@ -74,6 +77,8 @@ pub(super) struct Plan {
     cookies: Vec<(ByteString, ByteString)>,
     pub(super) max_body: u64,
     pub(super) read_as: ReadAs,
+    /// Whether events are taken from an answer that does not end.
+    pub(super) stream: bool,
     /// For everything together; none: the step's own limit only.
     pub(super) timeout: Option<Duration>,
 }
@@ -93,6 +98,9 @@ impl Plan {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let (use_jar, cookies) = read_cookies(&config)?;
+        // A step that could stream has no limit of the engine's.
+        let streams = config.boolean("stream")?;
+        let not_streaming = (streams == Some(false)).then_some(DEFAULT_TIMEOUT);
         let max_redirects = config.integer("max_redirects")?.map(|n| usize::try_from(n).unwrap_or(0));
         let mut plan = Self {
             method: read_method(&config, &payload)?,
@@ -108,7 +116,8 @@ impl Plan {
             cookies,
             max_body: config.size("max_body")?.unwrap_or(DEFAULT_MAX_BODY),
             read_as: read_as(&config)?,
-            timeout: config.duration("timeout")?,
+            stream: streams.unwrap_or(false),
+            timeout: config.duration("timeout")?.or(not_streaming),
             payload,
         };
         plan.headers = Arc::new(own_headers.complete(cx, &plan, config.value("graphql").is_some()));
@@ -373,6 +382,11 @@ impl OwnHeaders {
 
     /// Adds what every request has, unless the step says otherwise.
     fn complete(mut self, cx: &ActionContext<'_>, plan: &Plan, graphql: bool) -> HeaderMap {
+        if plan.stream {
+            self.add(ACCEPT, || Some(EVENTS));
+            // A packed stream could not be read piece by piece.
+            self.unwanted.push(ACCEPT_ENCODING);
+        }
         if self.set.is_empty() && self.unwanted.is_empty() && !graphql {
             self.set.clone_from(&USUAL);
         } else {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cookie_store::{CookieStore, RawCookie};
-use http::HeaderMap;
 use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use testmesh_shared::http::HttpClient;
+use url::Url;
 
 use super::auth::{Token, TokenRequest};
 use crate::engine::ActionContext;
@@ -26,6 +27,15 @@ impl HttpSession {
     /// The run's own.
     pub(crate) fn of(cx: &ActionContext<'_>) -> Arc<Self> {
         cx.resource(|| Self::new(cx.http_client()))
+    }
+
+    /// The jar's cookies for a URL, `ws` and `wss` included.
+    pub(in crate::actions) fn cookie_header(&self, url: &Url) -> Option<HeaderValue> {
+        let plain = url.as_str().strip_prefix("ws").and_then(|rest| Url::parse(&format!("http{rest}")).ok());
+        let jar = self.cookies.lock();
+        let cookies = jar.get_request_values(plain.as_ref().unwrap_or(url));
+        let text = cookies.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        if text.is_empty() { None } else { HeaderValue::from_bytes(text.as_bytes()).ok() }
     }
 
     fn new(client: HttpClient) -> Self {

@@ -186,6 +186,22 @@ static CONFIG: &[Field] = &[
         default: Some("10MiB"),
         ..optional("max_body", Kind::Size, "A larger body, packed or unpacked, is an error.")
     },
+    Field {
+        default: Some("false"),
+        ..optional(
+            "stream",
+            Kind::Boolean,
+            "Whether the answer is a stream of server-sent events: they are taken until `until` holds, `count` came, the \
+             stream ends, or the time is over. With neither `until` nor `count` all of these are fine.",
+        )
+    },
+    optional(
+        "until",
+        Kind::Expression,
+        "For `stream`: ends with the event for which this holds (`event`, `id`, `data`, `json`; `$` is the JSON, else the \
+         text).",
+    ),
+    optional("count", Kind::Integer { min: 1, max: 100_000 }, "For `stream`: how many events; with `until` the most."),
 ];
 
 static RESULT: &[ResultField] = &[
@@ -206,6 +222,11 @@ static RESULT: &[ResultField] = &[
     result("size", "integer", "Bytes of the body, unpacked."),
     result("content_type", "string", "The `Content-Type` header; null when there is none."),
     result("http_version", "string", "`1.0`, `1.1` or `2`."),
+    result(
+        "events",
+        "list",
+        "With `stream`, the events in the order they came: `event`, `id`, `data`, `json` (null when `data` is none).",
+    ),
 ];
 
 pub(super) static SPEC: ActionSpec = ActionSpec {
@@ -245,6 +266,10 @@ pub(super) static SPEC: ActionSpec = ActionSpec {
         Example {
             title: "A token from an OAuth 2 server, fetched once per run",
             yaml: "- action: http_request\n  config:\n    url: http://localhost:8080/orders\n    auth:\n      oauth2:\n        token_url: http://localhost:8081/token\n        client_id: shop\n        client_secret: change-me\n        scope: orders.read\n",
+        },
+        Example {
+            title: "Events, until one says that it is done",
+            yaml: "- action: http_request\n  config:\n    url: http://localhost:8080/orders/42/events\n    stream: true\n    until: event == \"finished\"\n    timeout: 10s\n  assert:\n    - events[-1].json.state == \"shipped\"\n",
         },
         Example {
             title: "A redirect, looked at instead of followed",

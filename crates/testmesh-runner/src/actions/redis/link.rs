@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo};
-use testmesh_shared::net::NetError;
+use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo};
+use testmesh_shared::net::{Connector, NetError};
 use testmesh_shared::tls::{TlsClient, TlsError, TlsOptions};
 use url::Url;
 
@@ -151,8 +152,11 @@ impl From<TlsError> for RedisError {
     }
 }
 
+/// Where what a server tells unasked goes; must not block.
+pub(super) type Pushed = Arc<dyn Fn(PushInfo) -> Result<(), ()> + Send + Sync>;
+
 /// A connection, and what moves its bytes: polled only while a command waits, so nothing runs beside the run.
-struct Link {
+pub(super) struct Link {
     connection: MultiplexedConnection,
     driver: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -223,11 +227,17 @@ impl Links {
                 return Ok(idle);
             }
         }
-        self.open(cx, target).await
+        self.open(cx.connector(), target, None).await
     }
 
-    async fn open(&self, cx: &ActionContext<'_>, target: &Target) -> Result<Link, RedisError> {
-        let tcp = cx.connector().tcp(&target.host, target.port).await?.stream;
+    /// A new connection. What the server tells unasked goes to `pushed`.
+    pub(super) async fn open(
+        &self,
+        connector: &Connector,
+        target: &Target,
+        pushed: Option<Pushed>,
+    ) -> Result<Link, RedisError> {
+        let tcp = connector.tcp(&target.host, target.port).await?.stream;
         let mut info = RedisConnectionInfo::default().set_db(target.db).set_skip_set_lib_name();
         if let Some(username) = &target.username {
             info = info.set_username(username);
@@ -238,7 +248,10 @@ impl Links {
         // Version 3 tells maps from lists; servers before 6.0 do not know it.
         let info = info.set_protocol(ProtocolVersion::RESP3);
         // The step's own time-out is the limit, of commands that wait (`BLPOP`, `XREAD`) too.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
+        if let Some(pushed) = pushed {
+            config = config.set_push_sender(move |info| pushed(info));
+        }
         let failed = |error: redis::RedisError| match RedisError::of(&error) {
             RedisError::Refused { code, message } => RedisError::Broken(format!("{code} {message}")),
             error => error,
@@ -256,13 +269,42 @@ impl Links {
 }
 
 impl Link {
+    /// Subscribes to channels, or to all that patterns fit.
+    pub(super) async fn subscribe(&mut self, names: &[&[u8]], patterns: bool) -> Result<(), RedisError> {
+        let mut connection = self.connection.clone();
+        let subscribe =
+            async { if patterns { connection.psubscribe(names).await } else { connection.subscribe(names).await } };
+        tokio::select! {
+            biased;
+            // Not dropped for the other arm but with the connection.
+            done = subscribe => done.map_err(|error| RedisError::of(&error)),
+            // Cancel-safe: the same pinned future goes on with the next command.
+            () = &mut self.driver => Err(closed()),
+        }
+    }
+
+    /// Moves bytes until the connection ends.
+    pub(super) async fn drive(&mut self) {
+        (&mut self.driver).await;
+    }
+
+    /// A command's reply as a value.
+    pub(super) async fn value(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        let reply = self.send(command).await?;
+        reply::value(reply).map_err(|(code, message)| RedisError::Refused { code, message })
+    }
+
     async fn send(&mut self, command: &Cmd) -> Result<redis::Value, RedisError> {
         tokio::select! {
             biased;
             // Not dropped for the other arm but with the connection: the loop of neither goes on.
             reply = self.connection.send_packed_command(command) => reply.map_err(|error| RedisError::of(&error)),
             // Cancel-safe: the same pinned future goes on with the next command.
-            () = &mut self.driver => Err(RedisError::Broken("the server closed the connection".to_owned())),
+            () = &mut self.driver => Err(closed()),
         }
     }
+}
+
+fn closed() -> RedisError {
+    RedisError::Broken("the server closed the connection".to_owned())
 }
