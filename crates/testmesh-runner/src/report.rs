@@ -4,6 +4,7 @@
 //! same report of the same run.
 
 pub mod detail;
+mod figures;
 mod html;
 mod json;
 mod junit;
@@ -164,6 +165,9 @@ impl Part {
             ReportFormat::Html => part.text = html::flow(entry),
             ReportFormat::Tap => part.text = tap::flow(entry),
         }
+        // It is kept to the end, beside thousands of others.
+        part.text.before.shrink_to_fit();
+        part.text.after.shrink_to_fit();
         part
     }
 }

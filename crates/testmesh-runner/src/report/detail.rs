@@ -1,5 +1,6 @@
 //! What every report and the console say about a step: its place, its values as text, its differences.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -108,10 +109,10 @@ pub fn execution_word(status: ExecutionStatus) -> &'static str {
 }
 
 /// A step's name for people, with the turn of its loop: `create user [2]` in the third turn.
-pub fn title(step: &StepRecord) -> String {
+pub fn title(step: &StepRecord) -> Cow<'_, str> {
     match step.iteration {
-        Some(turn) => format!("{} [{turn}]", step.name),
-        None => step.name.clone(),
+        Some(turn) => Cow::Owned(format!("{} [{turn}]", step.name)),
+        None => Cow::Borrowed(&step.name),
     }
 }
 
@@ -259,10 +260,10 @@ pub fn headline(step: &StepRecord) -> String {
     line.and_then(|line| line.lines().next()).unwrap_or("the step failed").to_owned()
 }
 
-/// What a step and the steps nested in it logged, one line each.
-pub fn log_text(execution: &Execution, step: &StepRecord) -> String {
+/// What steps logged, one line each; `steps` is what [`subtree`] gives.
+pub(super) fn log_text(steps: &[(usize, &StepRecord)]) -> String {
     let mut text = String::new();
-    for log in subtree(execution, step).iter().flat_map(|(_, step)| &step.logs) {
+    for log in steps.iter().flat_map(|(_, step)| &step.logs) {
         let _ = write!(text, "[{}] {}", log.level, log.message);
         if let Some(data) = &log.data {
             let _ = write!(text, " {}", brief(data));

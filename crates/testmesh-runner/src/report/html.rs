@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use super::detail::{self, Side};
+use super::figures::{push_duration, push_number, push_thousandths};
 use super::{Halves, Part, ReportEntry, Totals};
 use crate::record::{AssertionRecord, AttemptRecord, Execution, LazyJson, Phase, StepRecord, StepStatus};
 use crate::value::Value;
@@ -18,10 +19,12 @@ const STYLE: &str = include_str!("report.css");
 const MOST_SHOWN: usize = 64 * 1024;
 
 pub(super) fn assemble(parts: &[Part]) -> Vec<Cow<'_, str>> {
-    let mut pieces = vec![Cow::Owned(head(parts))];
+    let mut pieces = Vec::with_capacity(2 * parts.len() + 2);
+    pieces.push(Cow::Owned(head(parts)));
     for part in parts {
-        let open = if parts.len() == 1 || !part.passed { " open" } else { "" };
-        pieces.extend([part.text.before.as_str(), open, part.text.after.as_str()].map(Cow::Borrowed));
+        let open = parts.len() == 1 || !part.passed;
+        let start = if open { "<details class=\"flow\" open" } else { "<details class=\"flow\"" };
+        pieces.extend([start, part.text.after.as_str()].map(Cow::Borrowed));
     }
     pieces.push(Cow::Borrowed("<footer>TestMesh report</footer>\n</main>\n</body>\n</html>\n"));
     pieces
@@ -83,17 +86,17 @@ fn tile(page: &mut String, figure: &str, label: &str) {
 pub(super) fn flow(entry: &ReportEntry) -> Halves {
     let execution = &entry.execution;
     let word = detail::execution_word(execution.status);
-    let mut after = String::with_capacity(2048);
+    let mut after = String::with_capacity(3072);
     let page = &mut after;
-    let _ = writeln!(
-        page,
-        "><summary><span class=\"badge {word}\">{word}</span>\
-         <span class=\"name\">{}</span><span class=\"meta\">{} of {} steps · {}</span></summary>\n<div class=\"inside\">",
-        escape(&execution.flow_name),
-        execution.passed_steps,
-        execution.total_steps,
-        duration(execution.duration_ms.unwrap_or(0))
-    );
+    page.extend(["><summary><span class=\"badge ", word, "\">", word, "</span><span class=\"name\">"]);
+    push_escaped(page, &execution.flow_name, "\n");
+    page.push_str("</span><span class=\"meta\">");
+    push_number(page, execution.passed_steps.into());
+    page.push_str(" of ");
+    push_number(page, execution.total_steps.into());
+    page.push_str(" steps · ");
+    push_duration(page, execution.duration_ms.unwrap_or(0));
+    page.push_str("</span></summary>\n<div class=\"inside\">\n");
     push_facts(page, entry);
     if let Some(error) = &execution.error {
         let _ = writeln!(page, "<pre class=\"problem\">{}</pre>", shown(&error.message));
@@ -102,31 +105,38 @@ pub(super) fn flow(entry: &ReportEntry) -> Halves {
     for step in detail::top_level(execution) {
         if phase != Some(step.phase) {
             phase = Some(step.phase);
-            let _ = writeln!(page, "<div class=\"phase\">{}</div>", phase_word(step.phase));
+            page.extend(["<div class=\"phase\">", phase_word(step.phase), "</div>\n"]);
         }
         push_step(page, entry, step);
     }
     page.push_str("</div></details>\n");
-    Halves { before: "<details class=\"flow\"".to_owned(), after }
+    Halves { before: String::new(), after }
 }
 
 fn push_facts(page: &mut String, entry: &ReportEntry) {
     let execution = &entry.execution;
-    let mut facts = Vec::new();
+    page.push_str("<div class=\"facts\">");
     if let Some(file) = &entry.file {
-        facts.push(escape(file));
+        push_escaped(page, file, "\n");
+        page.push_str(" · ");
     }
     if let Some(version) = execution.flow_version {
-        facts.push(format!("version {version}"));
+        page.push_str("version ");
+        push_number(page, version.into());
+        page.push_str(" · ");
     }
     if let Some(environment) = &execution.environment {
-        facts.push(format!("environment {}", escape(environment)));
+        page.push_str("environment ");
+        push_escaped(page, environment, "\n");
+        page.push_str(" · ");
     }
-    facts.push(format!("run {}", execution.id));
+    let id = execution.id.as_uuid();
+    page.extend(["run ", id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())]);
     if let Some(trace_id) = &execution.trace_id {
-        facts.push(format!("trace {}", escape(trace_id)));
+        page.push_str(" · trace ");
+        push_escaped(page, trace_id, "\n");
     }
-    let _ = writeln!(page, "<div class=\"facts\">{}</div>", facts.join(" · "));
+    page.push_str("</div>\n");
     if !execution.variables.is_empty() {
         page.push_str("<details><summary class=\"note\">variables</summary>\n");
         push_names(page, execution.variables.iter().map(|(name, value)| (name.as_str(), value)));
@@ -139,18 +149,20 @@ fn push_step(page: &mut String, entry: &ReportEntry, step: &StepRecord) {
     let word = detail::step_word(step.status);
     let below_failed = detail::subtree(execution, step).iter().any(|(_, nested)| detail::is_failure(nested.status));
     let open = if below_failed { " open" } else { "" };
-    let _ = write!(
-        page,
-        "<details class=\"step\"{open}><summary><span class=\"badge {word}\">{word}</span>\
-         <span class=\"name\">{}</span> <span class=\"action\">{}</span><span class=\"meta\">",
-        escape(&detail::title(step)),
-        escape(&step.action)
-    );
+    page.extend(["<details class=\"step\"", open, "><summary><span class=\"badge ", word, "\">", word, "</span>"]);
+    page.push_str("<span class=\"name\">");
+    push_escaped(page, &detail::title(step), "\n");
+    page.push_str("</span> <span class=\"action\">");
+    push_escaped(page, &step.action, "\n");
+    page.push_str("</span><span class=\"meta\">");
     if step.attempt > 1 {
-        let _ = write!(page, "{} attempts · ", step.attempt);
+        push_number(page, step.attempt.into());
+        page.push_str(" attempts · ");
     }
-    let _ = writeln!(page, "{}</span></summary>\n<div class=\"inside\">", duration(step.duration_ms));
-    let _ = writeln!(page, "<div class=\"note\">{}</div>", escape(&detail::place(entry.file.as_deref(), step.line)));
+    push_duration(page, step.duration_ms);
+    page.push_str("</span></summary>\n<div class=\"inside\">\n<div class=\"note\">");
+    push_escaped(page, &detail::place(entry.file.as_deref(), step.line), "\n");
+    page.push_str("</div>\n");
     if let Some(reason) = step.skip_reason.as_deref().filter(|_| step.status == StepStatus::Skipped) {
         let _ = writeln!(page, "<p>{}</p>", escape(reason));
     }
@@ -199,15 +211,15 @@ fn push_assertions(page: &mut String, assertions: &[AssertionRecord]) {
     );
     for assertion in assertions {
         let (class, mark) = if assertion.passed { ("ok", "✓") } else { ("no", "✗") };
-        let value =
-            |value: &Option<Json>| value.as_ref().map(|value| escape(&detail::brief(value))).unwrap_or_default();
-        let _ = writeln!(
-            page,
-            "<tr><td class=\"mark {class}\">{mark}</td><td><code>{}</code></td><td><code>{}</code></td><td><code>{}</code></td></tr>",
-            escape(&assertion.expression),
-            value(&assertion.actual),
-            value(&assertion.expected)
-        );
+        page.extend(["<tr><td class=\"mark ", class, "\">", mark, "</td><td><code>"]);
+        push_escaped(page, &assertion.expression, "\n");
+        for value in [&assertion.actual, &assertion.expected] {
+            page.push_str("</code></td><td><code>");
+            if let Some(value) = value {
+                push_brief(page, value);
+            }
+        }
+        page.push_str("</code></td></tr>\n");
         if assertion.passed {
             continue;
         }
@@ -231,10 +243,20 @@ fn push_assertions(page: &mut String, assertions: &[AssertionRecord]) {
     page.push_str("</table>\n");
 }
 
+/// A value on one line. The usual ones need no text of their own first.
+fn push_brief(page: &mut String, value: &Json) {
+    match value {
+        Json::Null => page.push_str("null"),
+        Json::Bool(truth) => page.push_str(if *truth { "true" } else { "false" }),
+        Json::Number(number) if number.is_u64() => push_number(page, number.as_u64().unwrap_or_default()),
+        other => push_escaped(page, &detail::brief(other), "\n"),
+    }
+}
+
 /// A request or a response: its body apart, the rest as a table when it is a map.
 fn push_exchange(page: &mut String, heading: &str, value: Option<&Value>) {
     let Some(value) = value.filter(|value| !value.is_null()) else { return };
-    let _ = writeln!(page, "<h3>{heading}</h3>");
+    page.extend(["<h3>", heading, "</h3>\n"]);
     let Value::Map(map) = value else { return push_block(page, value) };
     let fields = || map.entries.iter().map(|(name, value)| (&**name, value)).filter(|(_, value)| !value.is_null());
     push_names(page, fields().filter(|(name, _)| !is_body(name)));
@@ -262,12 +284,16 @@ fn push_names<'a, V: Cell + 'a>(page: &mut String, fields: impl Iterator<Item = 
     page.push_str("<table>\n");
     let mut text = String::new();
     for (name, value) in fields {
-        text.clear();
-        value.push_cell(&mut text);
         page.push_str("<tr><th>");
         push_escaped(page, name, "\n");
         page.push_str("</th><td><code>");
-        push_shown(page, text.trim_end(), "<br>");
+        if let Some(whole) = value.as_text() {
+            push_shown(page, whole.trim_end(), "<br>");
+        } else {
+            text.clear();
+            value.push_cell(&mut text);
+            push_shown(page, text.trim_end(), "<br>");
+        }
         page.push_str("</code></td></tr>\n");
     }
     page.push_str("</table>\n");
@@ -275,6 +301,8 @@ fn push_names<'a, V: Cell + 'a>(page: &mut String, fields: impl Iterator<Item = 
 
 /// What stands in a cell of a table.
 trait Cell {
+    /// The text, if it is one.
+    fn as_text(&self) -> Option<&str>;
     /// Texts as they are, the rest as indented JSON.
     fn push_full(&self, text: &mut String);
     /// The same, and a map of plain values as one line for each.
@@ -282,6 +310,10 @@ trait Cell {
 }
 
 impl Cell for Json {
+    fn as_text(&self) -> Option<&str> {
+        self.as_str()
+    }
+
     fn push_full(&self, text: &mut String) {
         text.push_str(&detail::full(self));
     }
@@ -297,12 +329,15 @@ impl Cell for Json {
 }
 
 impl Cell for Value {
+    fn as_text(&self) -> Option<&str> {
+        self.as_str()
+    }
+
     fn push_full(&self, text: &mut String) {
         match self {
             Value::Text(whole) => text.push_str(whole),
-            Value::Int(number) => {
-                let _ = write!(text, "{number}");
-            }
+            Value::Int(number @ 0..) => push_number(text, number.unsigned_abs()),
+            Value::Float(number) if push_thousandths(text, *number) => {}
             other => text.push_str(&serde_json::to_string_pretty(other).unwrap_or_default()),
         }
     }
@@ -374,11 +409,33 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// Whether a byte stands on a page as it is, whatever stands beside it.
+static HARMLESS: [bool; 256] = {
+    let mut harmless = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        harmless[byte] = byte == b'\t' as usize;
+        byte += 1;
+    }
+    // 0xc2 begins the control characters U+0080 to U+009F, among others.
+    let special = [b'&', b'<', b'>', b'"', b'\'', 0x7f, 0xc2];
+    let mut nth = 0;
+    while nth < special.len() {
+        harmless[special[nth] as usize] = false;
+        nth += 1;
+    }
+    harmless
+};
+
 /// Escapes text. Whatever stands between two characters that need it is copied as a whole.
 fn push_escaped(page: &mut String, text: &str, line_end: &str) {
     let bytes = text.as_bytes();
     let (mut start, mut at) = (0, 0);
     while let Some(&byte) = bytes.get(at) {
+        if HARMLESS[usize::from(byte)] {
+            at += 1;
+            continue;
+        }
         let (replacement, length) = match byte {
             b'&' => ("&amp;", 1),
             b'<' => ("&lt;", 1),
@@ -388,13 +445,12 @@ fn push_escaped(page: &mut String, text: &str, line_end: &str) {
             b'\n' => (line_end, 1),
             // A browser would turn it into a second line end.
             b'\r' => ("", 1),
-            0..=0x1f | 0x7f if byte != b'\t' => ("\u{fffd}", 1),
-            // The control characters U+0080 to U+009F.
             0xc2 if matches!(bytes.get(at + 1), Some(0x80..=0x9f)) => ("\u{fffd}", 2),
-            _ => {
+            0xc2 => {
                 at += 1;
                 continue;
             }
+            _ => ("\u{fffd}", 1),
         };
         page.push_str(&text[start..at]);
         page.push_str(replacement);
@@ -405,9 +461,7 @@ fn push_escaped(page: &mut String, text: &str, line_end: &str) {
 }
 
 fn duration(duration_ms: u64) -> String {
-    match duration_ms {
-        0..1_000 => format!("{duration_ms} ms"),
-        1_000..60_000 => format!("{}.{:02} s", duration_ms / 1_000, duration_ms % 1_000 / 10),
-        _ => format!("{} min {} s", duration_ms / 60_000, duration_ms % 60_000 / 1_000),
-    }
+    let mut text = String::new();
+    push_duration(&mut text, duration_ms);
+    text
 }

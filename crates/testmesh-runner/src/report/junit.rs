@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::detail::{self, failure_tree, log_text};
+use super::figures::{push_number, push_seconds, push_stamp};
 use super::{Part, ReportEntry, Totals};
 use crate::record::{Execution, ExecutionStatus, Phase, StepRecord, StepStatus};
 
@@ -18,8 +19,8 @@ enum Outcome {
     Error { kind: String, message: String, text: String },
 }
 
-struct Case {
-    name: String,
+struct Case<'e> {
+    name: Cow<'e, str>,
     line: Option<u32>,
     duration_ms: u64,
     n_assertions: usize,
@@ -38,7 +39,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn of(cases: &[Case]) -> Self {
+    fn of(cases: &[Case<'_>]) -> Self {
         let mut counts = Self { tests: cases.len(), ..Self::default() };
         for case in cases {
             match case.outcome {
@@ -64,13 +65,12 @@ pub(super) fn assemble(parts: &[Part]) -> Vec<Cow<'_, str>> {
     for part in parts {
         all.add(&part.cases);
     }
+    let mut time = String::new();
+    push_seconds(&mut time, Totals::sum(parts).duration_ms);
     let head = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuites name=\"testmesh\" tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{}\">\n",
-        all.tests,
-        all.failures,
-        all.errors,
-        seconds(Totals::sum(parts).duration_ms)
+         <testsuites name=\"testmesh\" tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{time}\">\n",
+        all.tests, all.failures, all.errors
     );
     let suites = parts.iter().map(|part| Cow::Borrowed(part.text.before.as_str()));
     std::iter::once(Cow::Owned(head)).chain(suites).chain([Cow::Borrowed("</testsuites>\n")]).collect()
@@ -81,23 +81,25 @@ pub(super) fn push_suite(text: &mut String, entry: &ReportEntry) -> Counts {
     let execution = &entry.execution;
     let cases = cases(entry);
     let counts = Counts::of(&cases);
-    let _ = write!(
-        text,
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{}\"",
-        escape(&execution.flow_name),
-        counts.tests,
-        counts.failures,
-        counts.errors,
-        counts.skipped,
-        seconds(execution.duration_ms.unwrap_or(0))
-    );
-    let started = execution.started_at.unwrap_or(execution.queued_at);
-    let _ = write!(text, " timestamp=\"{}\"", started.format("%Y-%m-%dT%H:%M:%S"));
-    if let Some(file) = &entry.file {
-        let _ = write!(text, " file=\"{}\"", escape(file));
+    text.reserve(1024);
+    text.push_str("  <testsuite name=\"");
+    text.push_str(&escape(&execution.flow_name));
+    for (name, count) in
+        [("tests", counts.tests), ("failures", counts.failures), ("errors", counts.errors), ("skipped", counts.skipped)]
+    {
+        text.extend(["\" ", name, "=\""]);
+        push_number(text, count as u64);
     }
-    text.push_str(">\n    <properties>\n");
-    push_property(text, "execution_id", &execution.id.to_string());
+    text.push_str("\" time=\"");
+    push_seconds(text, execution.duration_ms.unwrap_or(0));
+    text.push_str("\" timestamp=\"");
+    push_stamp(text, execution.started_at.unwrap_or(execution.queued_at), 'T');
+    if let Some(file) = &entry.file {
+        text.extend(["\" file=\"", &escape(file)]);
+    }
+    text.push_str("\">\n    <properties>\n");
+    let id = execution.id.as_uuid();
+    push_property(text, "execution_id", id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
     push_property(text, "status", detail::execution_word(execution.status));
     if let Some(environment) = &execution.environment {
         push_property(text, "environment", environment);
@@ -114,10 +116,10 @@ pub(super) fn push_suite(text: &mut String, entry: &ReportEntry) -> Counts {
 }
 
 fn push_property(text: &mut String, name: &str, value: &str) {
-    let _ = writeln!(text, "      <property name=\"{name}\" value=\"{}\"/>", escape(value));
+    text.extend(["      <property name=\"", name, "\" value=\"", &escape(value), "\"/>\n"]);
 }
 
-fn cases(entry: &ReportEntry) -> Vec<Case> {
+fn cases(entry: &ReportEntry) -> Vec<Case<'_>> {
     let execution = &entry.execution;
     let mut cases: Vec<_> =
         detail::top_level(execution).map(|step| step_case(entry.file.as_deref(), execution, step)).collect();
@@ -130,7 +132,7 @@ fn cases(entry: &ReportEntry) -> Vec<Case> {
 }
 
 /// A case for what is wrong with the run as a whole: a file that does not parse, a time-out, a cancellation.
-fn run_case(execution: &Execution) -> Case {
+fn run_case(execution: &Execution) -> Case<'_> {
     let word = detail::execution_word(execution.status);
     let (kind, message) = match &execution.error {
         Some(error) => (error.code.as_str().to_owned(), error.message.clone()),
@@ -138,7 +140,7 @@ fn run_case(execution: &Execution) -> Case {
     };
     let first = message.lines().next().unwrap_or_default().to_owned();
     Case {
-        name: execution.flow_name.clone(),
+        name: Cow::Borrowed(&execution.flow_name),
         line: None,
         duration_ms: execution.duration_ms.unwrap_or(0),
         n_assertions: 0,
@@ -148,7 +150,7 @@ fn run_case(execution: &Execution) -> Case {
     }
 }
 
-fn step_case(file: Option<&str>, execution: &Execution, step: &StepRecord) -> Case {
+fn step_case<'e>(file: Option<&str>, execution: &'e Execution, step: &'e StepRecord) -> Case<'e> {
     let mut err = String::new();
     let outcome = match step.status {
         StepStatus::Passed => Outcome::Passed,
@@ -173,11 +175,12 @@ fn step_case(file: Option<&str>, execution: &Execution, step: &StepRecord) -> Ca
             text: failure_tree(file, execution, step),
         },
     };
-    let n_assertions = detail::subtree(execution, step).iter().map(|(_, step)| step.assertions.len()).sum();
+    let steps = detail::subtree(execution, step);
+    let n_assertions = steps.iter().map(|(_, step)| step.assertions.len()).sum();
     let name = match step.phase {
         Phase::Main => detail::title(step),
-        Phase::Setup => format!("setup: {}", detail::title(step)),
-        Phase::Teardown => format!("teardown: {}", detail::title(step)),
+        Phase::Setup => format!("setup: {}", detail::title(step)).into(),
+        Phase::Teardown => format!("teardown: {}", detail::title(step)).into(),
     };
     Case {
         name,
@@ -185,7 +188,7 @@ fn step_case(file: Option<&str>, execution: &Execution, step: &StepRecord) -> Ca
         duration_ms: step.duration_ms,
         n_assertions,
         outcome,
-        out: log_text(execution, step),
+        out: log_text(&steps),
         err,
     }
 }
@@ -204,22 +207,20 @@ fn kind_word(kind: crate::record::ErrorKind) -> &'static str {
     }
 }
 
-fn push_case(text: &mut String, entry: &ReportEntry, case: &Case) {
-    let _ = write!(
-        text,
-        "    <testcase name=\"{}\" classname=\"{}\" assertions=\"{}\" time=\"{}\"",
-        escape(&case.name),
-        escape(&entry.execution.flow_name),
-        case.n_assertions,
-        seconds(case.duration_ms)
-    );
+fn push_case(text: &mut String, entry: &ReportEntry, case: &Case<'_>) {
+    let classname = escape(&entry.execution.flow_name);
+    text.extend(["    <testcase name=\"", &escape(&case.name), "\" classname=\"", &classname, "\" assertions=\""]);
+    push_number(text, case.n_assertions as u64);
+    text.push_str("\" time=\"");
+    push_seconds(text, case.duration_ms);
     if let Some(file) = &entry.file {
-        let _ = write!(text, " file=\"{}\"", escape(file));
+        text.extend(["\" file=\"", &escape(file)]);
     }
     if let Some(line) = case.line {
-        let _ = write!(text, " line=\"{line}\"");
+        text.push_str("\" line=\"");
+        push_number(text, line.into());
     }
-    text.push_str(">\n");
+    text.push_str("\">\n");
     match &case.outcome {
         Outcome::Passed => {}
         Outcome::Skipped(reason) => {
@@ -249,8 +250,9 @@ fn push_problem(text: &mut String, element: &str, (kind, message): (&str, &str),
 
 /// Text for XML 1.0: markup escaped, characters that XML cannot hold replaced by U+FFFD.
 fn escape(text: &str) -> Cow<'_, str> {
-    let harmless = |byte: &u8| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'&' | b'<' | b'>' | b'"');
-    if text.as_bytes().iter().all(harmless) {
+    let harmless = |byte: u8| matches!(byte, 0x20..=0x7e) & !matches!(byte, b'&' | b'<' | b'>' | b'"');
+    // Without an early end, so that many bytes are looked at at a time.
+    if text.bytes().fold(true, |all, byte| all & harmless(byte)) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -268,8 +270,4 @@ fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
-}
-
-fn seconds(duration_ms: u64) -> String {
-    format!("{}.{:03}", duration_ms / 1000, duration_ms % 1000)
 }

@@ -257,8 +257,13 @@ impl Asked {
     }
 
     fn joined(&self, name: &HeaderName) -> ByteString {
-        let values = self.headers.get_all(name).into_iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        values.collect::<Vec<_>>().join(", ").into()
+        let mut values = self.headers.get_all(name).into_iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let first = values.next().unwrap_or_default();
+        let mut more = values.peekable();
+        if more.peek().is_none() {
+            return first.as_ref().into();
+        }
+        std::iter::once(first).chain(more).collect::<Vec<_>>().join(", ").into()
     }
 }
 
