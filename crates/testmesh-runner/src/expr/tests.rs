@@ -241,6 +241,7 @@ fn functions_of_single_values() {
         ("now('%Y')", json!("2025")),
         ("toJSON({a: [1]})", json!("{\"a\":[1]}")),
         ("fromJSON('{\"a\": 1}').a", json!(1)),
+        ("fromJSON('31.245270191439438') == 31.245270191439438", json!(true)),
         ("uuid() matches '^[0-9a-f-]{36}$' and len(random_string(8)) == 8", json!(true)),
         ("random_int(5, 5)", json!(5)),
         ("env('HOME') + string(env('NOPE'))", json!("/home/x")),
