@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(tokio["licenses"][0]["expression"], "MIT");
         assert!(named("testmesh-runner").is_some() && named("libx.so").is_some());
         // Of tests, and of this tool.
-        assert!(named("tempfile").is_none() && named("xtask").is_none());
+        assert!(named("proptest").is_none() && named("xtask").is_none());
     }
 }
