@@ -93,7 +93,8 @@ fn others(
     except: &[PathBuf],
     (arguments, out): (&[&str], &mut dyn Write),
 ) -> Result<bool, Failure> {
-    let this = std::env::current_exe()?;
+    // Not the file of this process: the build of the whole workspace has put another in its place.
+    let this = setting.program("xtask");
     let mut command = match network {
         [] => Command::new(this),
         [program, words @ ..] => {
