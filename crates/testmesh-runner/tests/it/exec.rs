@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use testmesh_runner::files::Files;
 use testmesh_runner::programs::Programs;
-use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
+use testmesh_runner::record::{ErrorKind, StepStatus};
 use tokio_util::sync::CancellationToken;
 
-use crate::run::{Setting, run_steps_in};
+use crate::run::{Setting, passed, run_steps_in};
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -23,12 +23,6 @@ fn environment() -> [(String, String); 3] {
 
 fn everything() -> Setting {
     Setting { programs: Programs::all().with_environment(environment()), ..Setting::default() }
-}
-
-fn passed(records: &[StepRecord]) {
-    for record in records {
-        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
-    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
 
-use crate::run::{named_server, run_steps};
+use crate::run::{named_server, passed, run_steps};
 
 /// The open listener and the one with SASL.
 fn brokers() -> Option<(String, String)> {
@@ -22,12 +22,6 @@ async fn run(name: &str, steps: &str) -> Option<Vec<StepRecord>> {
     let (open, sasl) = brokers()?;
     let steps = steps.replace("SASL", &sasl).replace("BROKERS", &open).replace("TOPIC", &topic(name));
     Some(run_steps(&steps).await)
-}
-
-fn passed(records: &[StepRecord]) {
-    for record in records {
-        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
-    }
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! The MQTT actions in flows, against a real broker, in both versions.
 
-use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
+use testmesh_runner::record::{ErrorKind, StepStatus};
 use testmesh_shared::net::NetPolicy;
 
-use crate::run::{Setting, named_server, run_steps, run_steps_in};
+use crate::run::{Setting, fails, named_server, passed, run_steps, run_steps_in};
 use crate::secure::{Start, in_front_of, says};
 
 const VERSIONS: [&str; 2] = ["3.1.1", "5"];
@@ -21,18 +21,6 @@ fn address(url: &str) -> String {
 fn at(url: &str, version: &str, steps: &str) -> String {
     let topic = testmesh_shared::ids::new_uuid(&testmesh_shared::clock::SystemClock).simple().to_string();
     steps.replace("URL", &format!("'{url}', version: '{version}'")).replace("TOPIC", &topic)
-}
-
-fn passed(records: &[StepRecord]) {
-    for record in records {
-        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
-    }
-}
-
-fn fails(record: &StepRecord, kind: ErrorKind, part: &str) {
-    let error = record.error.clone().unwrap_or_else(|| panic!("{record:#?}"));
-    assert!(error.kind == kind && error.message.contains(part), "{}: {error:?}", record.id);
-    assert!(!error.message.contains("secret") && !error.message.contains("wr0ng"), "{}", error.message);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::{Flow, ParseOptions};
 use testmesh_runner::programs::Programs;
-use testmesh_runner::record::{StepRecord, Trigger};
+use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus, Trigger};
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::ids::ExecutionId;
 use testmesh_shared::net::{Connector, NetPolicy};
@@ -118,4 +118,28 @@ pub(crate) fn named_server(variable: &str, kind: &str) -> Option<String> {
         }
     }
     url
+}
+
+/// Asserts that every step passed.
+pub(crate) fn passed(records: &[StepRecord]) {
+    for record in records {
+        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
+    }
+}
+
+/// Asserts what became of a step that could not be done, and that it tells no password of the tests.
+pub(crate) fn fails(record: &StepRecord, kind: ErrorKind, part: &str) {
+    let error = record.error.clone().unwrap_or_else(|| panic!("{record:#?}"));
+    assert!(error.kind == kind && error.message.contains(part), "{}: {error:?}", record.id);
+    assert!(!error.message.contains("secret") && !error.message.contains("wr0ng"), "{}", error.message);
+}
+
+/// Asserts of each step what it fails with; no words mean that it passes.
+pub(crate) fn each(records: &[StepRecord], expected: &[(ErrorKind, &str)]) {
+    for (record, (kind, part)) in records.iter().zip(expected) {
+        match *part {
+            "" => passed(std::slice::from_ref(record)),
+            part => fails(record, *kind, part),
+        }
+    }
 }

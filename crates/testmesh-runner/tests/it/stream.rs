@@ -17,7 +17,7 @@ use testmesh_shared::tasks::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
-use crate::run::{Setting, run_steps, run_steps_in};
+use crate::run::{Setting, passed, run_steps, run_steps_in};
 
 struct Server {
     address: SocketAddr,
@@ -111,12 +111,6 @@ async fn news(State(state): State<Shared>) -> Events {
 async fn say(State(state): State<Shared>, text: String) -> impl IntoResponse {
     let heard = state.news.send(text).map_or(0, |n| n);
     heard.to_string()
-}
-
-fn passed(records: &[StepRecord]) {
-    for record in records {
-        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
-    }
 }
 
 #[tokio::test]

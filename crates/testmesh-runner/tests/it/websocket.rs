@@ -18,7 +18,7 @@ use testmesh_shared::net::NetPolicy;
 use testmesh_shared::tasks::Tasks;
 use tokio::net::TcpListener;
 
-use crate::run::{Setting, run_steps, run_steps_in};
+use crate::run::{Setting, passed, run_steps, run_steps_in};
 use crate::secure::{Start, in_front_of, says};
 
 /// A server of several kinds of conversation.
@@ -134,12 +134,6 @@ fn talk(upgrade: WebSocketUpgrade, State(seen): State<Arc<Seen>>, kind: Kind) ->
         }
         seen.open.fetch_sub(1, Ordering::SeqCst);
     })
-}
-
-fn passed(records: &[StepRecord]) {
-    for record in records {
-        assert_eq!(record.status, StepStatus::Passed, "{record:#?}");
-    }
 }
 
 /// The last step's error.
