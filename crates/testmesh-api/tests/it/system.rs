@@ -81,6 +81,18 @@ async fn pages_run_no_inline_script() {
 }
 
 #[tokio::test]
+async fn the_first_page_names_the_address_it_was_reached_by() {
+    let app = TestApp::start().await;
+    for (host, shown) in [
+        ("localhost:8080", "'http://localhost:8080/api/v1/executions?wait=30s'"),
+        ("[::1]:7", "'http://[::1]:7/api/v1/executions?wait=30s'"),
+    ] {
+        let page = Answer::of(app.request(Method::GET, "/").header("host", host)).await;
+        assert!(page.text.contains(shown), "{}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn the_document_describes_every_answer() {
     let app = TestApp::start().await;
     let document = app.get("/api/openapi.json").await.expect(200);
