@@ -35,6 +35,7 @@ pub use self::format::format;
 pub use self::json_schema::json_schema;
 pub use self::reference::{ReferencePage, reference};
 use self::source::Span;
+pub(crate) use self::variables::parse_data;
 pub use self::variables::parse_variables;
 use crate::action::{ConfigField, StepConfig};
 use crate::diagnostic::{Code, Diagnostic};

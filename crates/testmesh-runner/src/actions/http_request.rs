@@ -7,6 +7,7 @@ mod address;
 mod auth;
 mod challenge;
 mod events;
+mod openapi;
 mod payload;
 mod plan;
 mod redirect;
@@ -75,8 +76,13 @@ impl Action for HttpRequest {
                 Err(_) => Err(Failure::new(ErrorKind::Timeout, format!("no complete answer within {limit:?}"))),
             },
         };
-        let outcome = outcome.and_then(|answer| response::result(&plan, answer));
-        outcome.map_err(|failure| ActionError::new(failure.kind, format!("{}: {}", plan.target(), failure.message)))
+        let failed =
+            |failure: Failure| ActionError::new(failure.kind, format!("{}: {}", plan.target(), failure.message));
+        let answer = outcome.map_err(failed)?;
+        if let Some(expected) = &plan.expected {
+            cx.note_assertions(vec![expected.check(&plan.method, &answer, cx.step.line)?]);
+        }
+        response::result(&plan, answer).map_err(failed)
     }
 }
 

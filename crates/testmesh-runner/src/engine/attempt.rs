@@ -283,9 +283,10 @@ impl<'a> Attempts<'a> {
 
     /// Evaluates every assertion and output of the step.
     fn judge(&self, attempt: &mut Attempt) {
+        let noted = std::mem::take(&mut attempt.assertions);
         let scope = self.result_scope(attempt);
-        let judgement = judge::judge(self.step, self.judged(), &scope, self.flow.run.emitter.masker());
-        attempt.assertions.extend(judgement.assertions);
+        let judgement = judge::judge(self.step, self.judged(), &scope, self.flow.run.emitter.masker(), noted);
+        attempt.assertions = judgement.assertions;
         attempt.outputs = judgement.outputs;
         if let Some(error) = judgement.error {
             attempt.status = StepStatus::Failed;

@@ -23,10 +23,18 @@ pub(super) struct Judgement {
     pub(super) error: Option<StepError>,
 }
 
-/// Evaluates every assertion and output of `step`.
-pub(super) fn judge(step: &Step, spec: &ActionSpec, scope: &ResultScope<'_>, masker: &Masker) -> Judgement {
-    let mut assertions = Vec::with_capacity(step.assert.len());
-    let mut kind = ErrorKind::Expression;
+/// Evaluates every assertion and output of `step`. `noted` is what the action has checked by itself.
+pub(super) fn judge(
+    step: &Step,
+    spec: &ActionSpec,
+    scope: &ResultScope<'_>,
+    masker: &Masker,
+    noted: Vec<AssertionRecord>,
+) -> Judgement {
+    let failed = noted.iter().any(|record| !record.passed);
+    let mut kind = if failed { ErrorKind::Assertion } else { ErrorKind::Expression };
+    let mut assertions = noted;
+    assertions.reserve(step.assert.len());
     for assertion in &step.assert {
         let verdict = check(assertion, scope, scope.subject(), masker);
         if verdict.evaluated && !verdict.record.passed {

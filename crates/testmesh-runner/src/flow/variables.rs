@@ -31,6 +31,18 @@ pub fn parse_variables(text: &str) -> Result<IndexMap<String, Value>, Vec<Diagno
     }
 }
 
+/// Reads YAML (or JSON) as data: nothing in it means anything to a flow. `Err` says where it is wrong.
+pub(crate) fn parse_data(text: &str) -> Result<Value, String> {
+    let mut findings = Findings::new(text);
+    let documents = yaml::documents(text, Limits::default().string_bytes, &mut findings);
+    if findings.any_error_since(0) {
+        let first = findings.into_sorted().into_iter().next();
+        let told = first.map(|found| format!("line {}, column {}: {}", found.line, found.column, found.message));
+        return Err(told.unwrap_or_default());
+    }
+    Ok(documents.first().map(value).unwrap_or_default())
+}
+
 fn value(node: &Node<'_>) -> Value {
     match &node.kind {
         NodeKind::Scalar(scalar) => scalar.literal.value(&scalar.text),

@@ -18,6 +18,7 @@ mod mail;
 mod mocks;
 mod mqtt;
 mod nats;
+mod openapi;
 mod proxy;
 mod recovery;
 mod redis;

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::address::parse_url;
 use super::auth::{self, Auth};
+use super::openapi::Expected;
 use super::payload::{Payload, file_error, pairs};
 use super::{Failure, HttpSession, header};
 use crate::action::{ActionError, Shown};
@@ -79,6 +80,8 @@ pub(super) struct Plan {
     pub(super) read_as: ReadAs,
     /// Whether events are taken from an answer that does not end.
     pub(super) stream: bool,
+    /// What the answer has to match.
+    pub(super) expected: Option<Arc<Expected>>,
     /// For everything together; none: the step's own limit only.
     pub(super) timeout: Option<Duration>,
 }
@@ -118,6 +121,7 @@ impl Plan {
             read_as: read_as(&config)?,
             stream: streams.unwrap_or(false),
             timeout: config.duration("timeout")?.or(not_streaming),
+            expected: Expected::read(cx, &config).await?,
             payload,
         };
         plan.headers = Arc::new(own_headers.complete(cx, &plan, config.value("graphql").is_some()));

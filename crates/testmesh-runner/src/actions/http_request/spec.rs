@@ -202,6 +202,13 @@ static CONFIG: &[Field] = &[
          text).",
     ),
     optional("count", Kind::Integer { min: 1, max: 100_000 }, "For `stream`: how many events; with `until` the most."),
+    optional(
+        "matches_openapi",
+        OPENAPI,
+        "The path of an OpenAPI document (3.0 or 3.1; YAML or JSON), relative to the flow file, or a map: status, content type, headers and \
+         body must be as the operation of this method and path says, or else the step fails. References inside of the \
+         document are followed, others are an error. Not with `stream`.",
+    ),
 ];
 
 static RESULT: &[ResultField] = &[
@@ -228,6 +235,14 @@ static RESULT: &[ResultField] = &[
         "With `stream`, the events in the order they came: `event`, `id`, `data`, `json` (null when `data` is none).",
     ),
 ];
+
+const OPENAPI: Kind = Kind::OneOf(&[
+    Kind::Text,
+    Kind::Object(&[
+        required("file", Kind::Text, "The document."),
+        optional("operation", Kind::Text, "The `operationId`, when method and path do not tell."),
+    ]),
+]);
 
 pub(super) static SPEC: ActionSpec = ActionSpec {
     name: "http_request",
@@ -270,6 +285,10 @@ pub(super) static SPEC: ActionSpec = ActionSpec {
         Example {
             title: "Events, until one says that it is done",
             yaml: "- action: http_request\n  config:\n    url: http://localhost:8080/orders/42/events\n    stream: true\n    until: event == \"finished\"\n    timeout: 10s\n  assert:\n    - events[-1].json.state == \"shipped\"\n",
+        },
+        Example {
+            title: "An answer that keeps to the service's OpenAPI document",
+            yaml: "- action: http_request\n  config:\n    url: http://localhost:8080/users/42\n    matches_openapi: openapi.yaml\n",
         },
         Example {
             title: "A redirect, looked at instead of followed",
