@@ -50,6 +50,8 @@ mod nats_request;
 mod nats_subscribe;
 mod parallel;
 mod peer;
+#[cfg(any(feature = "grpc", feature = "kafka"))]
+mod protobuf;
 mod redis;
 mod run_flow;
 mod sql;

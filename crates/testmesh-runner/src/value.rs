@@ -16,6 +16,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use rust_decimal::Decimal;
 
+#[cfg(any(feature = "grpc", feature = "kafka"))]
+pub(crate) use compare::to_whole;
 pub(crate) use compare::{is_number, parse_number, shortest_decimal};
 pub use entries::Entries;
 

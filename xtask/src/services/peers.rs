@@ -2,6 +2,7 @@
 
 mod brokers;
 mod kafka;
+mod registry;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -75,6 +76,16 @@ pub(crate) static PEERS: &[Peer] = &[
         command: kafka::command,
         ready: kafka::answers,
         url: kafka::addresses,
+    },
+    Peer {
+        name: "Schema-Registry",
+        variable: "TESTMESH_TEST_REGISTRY",
+        packages: &["default-jre-headless", "maven"],
+        programs: &["java", "mvn", "tar"],
+        prepare: registry::prepare,
+        command: |place, port| Ok(registry::command(place, port)),
+        ready: registry::answers,
+        url: |_, port| Ok(registry::url(port)),
     },
     Peer {
         name: "Mosquitto",

@@ -7,7 +7,6 @@ mod call;
 mod channel;
 mod codec;
 mod find;
-mod message;
 mod protos;
 mod reflection;
 mod spec;
@@ -33,6 +32,7 @@ use self::find::{Finder, Named};
 use self::protos::Described;
 use self::target::Target;
 use super::http_request::chain;
+use super::protobuf;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec};
 use crate::engine::{ActionContext, Resolved};
 use crate::record::ErrorKind;
@@ -233,7 +233,7 @@ fn messages(config: &Resolved, method: &MethodDescriptor) -> Result<Vec<DynamicM
             Value::Null => Value::map::<&str>([]),
             value => value.clone(),
         };
-        message::message(&input, &parsed, path).map_err(|problem| Failure::from(GrpcError::Config(problem)))
+        protobuf::message(&input, &parsed, path).map_err(|problem| Failure::from(GrpcError::Config(problem)))
     };
     let (key, given) = match (config.value("requests"), config.value("request")) {
         (Some(_), Some(_)) => {

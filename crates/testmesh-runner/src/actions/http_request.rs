@@ -31,6 +31,8 @@ pub(super) use self::address::parse_url;
 pub(super) use self::auth::basic;
 pub(super) use self::payload::file_error;
 use self::plan::Plan;
+#[cfg(feature = "kafka")]
+pub(super) use self::plan::read_connection;
 #[cfg(feature = "grpc")]
 pub(super) use self::plan::read_pem;
 pub(super) use self::session::HttpSession;

@@ -5,6 +5,7 @@
 //! partition from a place in time, and leaves no trace on the brokers.
 
 mod link;
+pub(super) mod registry;
 mod sasl;
 
 use std::collections::HashMap;

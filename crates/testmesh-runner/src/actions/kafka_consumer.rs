@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{Record, RecordBatchDecoder};
 use tokio::time::Instant;
 
+use super::kafka::registry::{self, Decoder, Part, Undecoded};
 use super::kafka::{self, Kafka, KafkaError};
 use super::messages::{self, Expected, Source};
 use crate::action::{
@@ -50,6 +51,9 @@ static SPEC: ActionSpec = ActionSpec {
                   reads all there is. Every partition is read; no consumer group is joined, and nothing is committed. Fails \
                   when fewer than `count` messages come within `timeout`, unless `min_count` asks for less. With \
                   `background: true` it starts where the partitions end when it is armed.\n\n\
+                  With `schema_registry`, values are what the schema says whose number they begin with: Avro, Protobuf and \
+                  JSON Schema. Decimals are exact, dates and times are texts, bytes are base64. A message that cannot be \
+                  read so fails the step; with `match` it is passed over.\n\n\
                   `$` in outputs is the first message's value.",
     config: &[
         kafka::BROKERS,
@@ -83,6 +87,9 @@ static SPEC: ActionSpec = ActionSpec {
             default: None,
             doc: "Kept for the record; no group is joined.",
         },
+        registry::REGISTRY,
+        registry::VALUE_FORMAT,
+        registry::KEY_FORMAT,
         kafka::AUTH,
         kafka::TLS,
         kafka::VERIFY_TLS,
@@ -93,17 +100,26 @@ static SPEC: ActionSpec = ActionSpec {
             name: "messages",
             kind: "list",
             doc: "The messages in the order they came: `topic`, `partition`, `offset`, `key`, `value` (JSON parsed), `value_raw`, \
-                  `headers`, `timestamp`.",
+                  `headers`, `timestamp`; by the registry `value_schema` and `key_schema`, each with `id`, `subject`, \
+                  `version`, `format`.",
         },
         messages::N_MESSAGES,
     ],
     open_result: false,
     reserved: &["messages", "count"],
-    examples: &[Example {
-        title: "The event that a request caused",
-        yaml: "- action: kafka_consumer\n  config:\n    brokers: localhost:9092\n    topic: user.created\n    match:\n      key: \
+    examples: &[
+        Example {
+            title: "The event that a request caused",
+            yaml: "- action: kafka_consumer\n  config:\n    brokers: localhost:9092\n    topic: user.created\n    match:\n      key: \
                \"42\"\n      json_path: [\"$.name == 'Ada'\"]\n    timeout: 10s\n  assert:\n    - messages[0].value.id == 42\n",
-    }],
+        },
+        Example {
+            title: "An event with a schema in a registry",
+            yaml: "- action: kafka_consumer\n  config:\n    brokers: localhost:9092\n    topic: orders\n    schema_registry:\n      \
+                   url: http://localhost:8081\n    match:\n      json_path: [\"$.customer == 'Ada'\"]\n  assert:\n    - \
+                   messages[0].value.total == 12.50\n    - messages[0].value_schema.subject == \"orders-value\"\n",
+        },
+    ],
 };
 
 /// The action.
@@ -140,7 +156,9 @@ impl Arm for KafkaConsumer {
             ("topic", Value::Text(topic.clone())),
             ("count", Value::from(expected.count())),
         ]);
-        let reader = Reader::new(kafka, topic, start(cx, &config)?);
+        let mut reader = Reader::new(kafka, topic, start(cx, &config)?);
+        reader.decoder = Decoder::read(cx, &config, &reader.topic).await?;
+        reader.selective = expected.is_selective(cx);
         expected.arm(cx, reader, request).await
     }
 }
@@ -169,8 +187,12 @@ struct Reader {
     leaders: Option<Leaders>,
     /// The next message of each partition.
     offsets: HashMap<i32, i64>,
-    /// What was fetched and is still to be given.
-    fetched: VecDeque<Value>,
+    /// What was fetched and is still to be given, each with its partition.
+    fetched: VecDeque<(i32, Record)>,
+    /// None: messages are taken as they are.
+    decoder: Option<Decoder>,
+    /// Whether what is not understood is only not what is waited for.
+    selective: bool,
     /// What went wrong on the way and may pass.
     trouble: Option<String>,
 }
@@ -194,8 +216,11 @@ impl Source for Reader {
 
     async fn next(&mut self) -> Result<Value, ActionError> {
         loop {
-            if let Some(message) = self.fetched.pop_front() {
-                return Ok(message);
+            if let Some((partition, record)) = self.fetched.pop_front() {
+                match self.message(partition, &record).await? {
+                    Some(message) => return Ok(message),
+                    None => continue,
+                }
             }
             if let Err(error) = self.fetch_all().await {
                 self.bear(error).await?;
@@ -211,7 +236,8 @@ impl Source for Reader {
 impl Reader {
     fn new(kafka: Kafka, topic: ByteString, start: i64) -> Self {
         let (offsets, fetched) = (HashMap::new(), VecDeque::new());
-        Self { kafka, topic, start, leaders: None, offsets, fetched, trouble: None }
+        let (decoder, selective) = (None, false);
+        Self { kafka, topic, start, leaders: None, offsets, fetched, decoder, selective, trouble: None }
     }
 
     /// Waits before the leaders are asked for again, if that is what is wrong.
@@ -246,12 +272,36 @@ impl Reader {
         // With one leader the broker waits for us; with several each gets its turn.
         let wait = LONGEST_WAIT / u32::try_from(leaders.len()).unwrap_or(u32::MAX).max(1);
         for ((host, port), numbers) in &leaders {
-            for (partition, record) in self.fetch((host, *port), numbers, wait).await? {
-                let message = message(&self.topic, partition, &record);
-                self.fetched.push_back(message);
-            }
+            let fetched = self.fetch((host, *port), numbers, wait).await?;
+            self.fetched.extend(fetched);
         }
         Ok(())
+    }
+
+    /// The message that a record is; none when it is not understood, and need not be.
+    async fn message(&mut self, partition: i32, record: &Record) -> Result<Option<Value>, ActionError> {
+        let Some(decoder) = &self.decoder else { return Ok(Some(message(&self.topic, partition, record, None, None))) };
+        let before = self.trouble.replace(format!("schema registry `{}`: no answer yet", decoder.server()));
+        let parts = async {
+            let key = decoder.decode(Part::Key, record.key.as_ref()).await?;
+            Ok((key, decoder.decode(Part::Value, record.value.as_ref()).await?))
+        };
+        let parts = parts.await;
+        self.trouble = before;
+        match parts {
+            Ok((key, value)) => Ok(Some(message(&self.topic, partition, record, key, value))),
+            Err(Undecoded::Unknown(error)) => Err(error),
+            Err(Undecoded::Foreign(problem)) => {
+                let (topic, offset) = (&self.topic, record.offset);
+                let problem =
+                    format!("the message of `{topic}` in partition {partition} at offset {offset}: {problem}");
+                if !self.selective {
+                    return Err(KafkaError::Refused(problem).into_action_error(&self.kafka.cluster));
+                }
+                self.trouble = Some(problem);
+                Ok(None)
+            }
+        }
     }
 
     /// Finds where each partition starts that has no place yet.
@@ -353,19 +403,35 @@ fn records(mut bytes: Bytes, from: i64) -> Result<Vec<Record>, KafkaError> {
     Ok(found)
 }
 
-/// A message as a flow sees it.
-fn message(topic: &ByteString, partition: i32, record: &Record) -> Value {
+/// A message as a flow sees it. What a schema made of its parts comes with that schema.
+fn message(
+    topic: &ByteString,
+    partition: i32,
+    record: &Record,
+    key: Option<(Value, Value)>,
+    value: Option<(Value, Value)>,
+) -> Value {
     let text = |bytes: &Option<Bytes>| bytes.clone().map_or(Value::Null, messages::text);
-    let (value, raw) = record.value.clone().map_or_else(Default::default, messages::value_and_raw);
+    let (key, key_schema) = key.map_or_else(|| (text(&record.key), None), |(key, schema)| (key, Some(schema)));
+    let (value, raw, value_schema) = match value {
+        None => {
+            let (value, raw) = record.value.clone().map_or_else(Default::default, messages::value_and_raw);
+            (value, raw, None)
+        }
+        Some((value, schema)) => (value, record.value.clone().map_or(Value::Null, Value::Bytes), Some(schema)),
+    };
     let headers = record.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
-    Value::map([
+    let mut parts = vec![
         ("topic", Value::Text(topic.clone())),
         ("partition", Value::Int(partition.into())),
         ("offset", Value::Int(record.offset)),
-        ("key", text(&record.key)),
+        ("key", key),
         ("value", value),
         ("value_raw", raw),
         ("headers", Value::map(headers)),
         ("timestamp", Value::Int(record.timestamp)),
-    ])
+    ];
+    parts.extend(key_schema.map(|schema| ("key_schema", schema)));
+    parts.extend(value_schema.map(|schema| ("value_schema", schema)));
+    Value::map(parts)
 }

@@ -13,7 +13,9 @@ use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Record, RecordBatchEncoder,
     RecordEncodeOptions, TimestampType,
 };
+use tokio::time::{Instant, timeout_at};
 
+use super::kafka::registry::{self, Encoder, Part};
 use super::kafka::{self, Kafka, KafkaError, Partitions};
 use super::messages;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
@@ -32,7 +34,11 @@ static SPEC: ActionSpec = ActionSpec {
     aliases: &["kafka_publish", "kafka_produce", "kafka.produce", "kafka.publish"],
     summary: "Sends a message to a Kafka topic.",
     description: "The step ends when all in-sync replicas have the message. With a `key` the partition is the one that the \
-                  Java client takes; without one any.",
+                  Java client takes; without one any.\n\n\
+                  With `schema_registry`, the message is written by the latest schema of `<topic>-value`, or by the one that \
+                  `value_schema` names or brings: Avro, Protobuf or JSON Schema. What does not fit the schema is not sent; \
+                  the error says where in the value it is. Dates and times are texts, bytes are base64, and a branch of an \
+                  Avro union is found by the value or named (`{string: x}`).",
     config: &[
         kafka::BROKERS,
         kafka::TOPIC,
@@ -69,6 +75,11 @@ static SPEC: ActionSpec = ActionSpec {
             default: Some("none"),
             doc: "How the message is compressed.",
         },
+        registry::REGISTRY,
+        registry::WRITTEN_VALUE_FORMAT,
+        registry::VALUE_SCHEMA,
+        registry::WRITTEN_KEY_FORMAT,
+        registry::KEY_SCHEMA,
         kafka::AUTH,
         kafka::TLS,
         kafka::VERIFY_TLS,
@@ -78,7 +89,7 @@ static SPEC: ActionSpec = ActionSpec {
             kind: Kind::Duration { zero: false },
             required: false,
             default: Some("30s"),
-            doc: "The time for connecting, finding the partition and sending together.",
+            doc: "The time for asking the registry, connecting, finding the partition and sending together.",
         },
     ],
     open_config: false,
@@ -87,14 +98,36 @@ static SPEC: ActionSpec = ActionSpec {
         ResultField { name: "partition", kind: "integer", doc: "The partition that has the message." },
         ResultField { name: "offset", kind: "integer", doc: "Its place there." },
         ResultField { name: "timestamp", kind: "integer", doc: "Its time, in milliseconds since 1970." },
+        ResultField {
+            name: "value_schema",
+            kind: "map",
+            doc: "With a registry: `id`, `subject`, `version` and `format` of the message's schema.",
+        },
+        ResultField { name: "key_schema", kind: "map", doc: "The same of the key's." },
     ],
     open_result: false,
     reserved: &["topic", "partition", "offset", "timestamp"],
-    examples: &[Example {
-        title: "An event with a key and a header",
-        yaml: "- action: kafka_producer\n  config:\n    brokers: localhost:9092\n    topic: user.created\n    key: \"42\"\n    \
+    examples: &[
+        Example {
+            title: "An event with a key and a header",
+            yaml: "- action: kafka_producer\n  config:\n    brokers: localhost:9092\n    topic: user.created\n    key: \"42\"\n    \
                headers: {source: test}\n    payload: {id: 42, name: Ada}\n",
-    }],
+        },
+        Example {
+            title: "An event with a schema in a registry",
+            yaml: "- action: kafka_producer\n  config:\n    brokers: localhost:9092\n    topic: orders\n    schema_registry:\n      \
+                   url: http://localhost:8081\n      username: tester\n      password: ${REGISTRY_PASSWORD:none}\n    payload: {id: 42, \
+                   customer: Ada, total: 12.50}\n  assert:\n    - value_schema.version >= 1\n",
+        },
+        Example {
+            title: "An event with a schema of its own, registered where it is not yet",
+            yaml: "- action: kafka_producer\n  config:\n    brokers: localhost:9092\n    topic: orders\n    schema_registry: {url: \
+                   http://localhost:8081}\n    value_format: avro\n    value_schema:\n      auto_register: true\n      schema:\n        \
+                   type: record\n        name: Order\n        fields:\n          - {name: id, type: long}\n          - {name: \
+                   placed_at, type: {type: long, logicalType: timestamp-millis}}\n    payload: {id: 42, placed_at: \
+                   \"2026-01-02T03:04:05Z\"}\n",
+        },
+    ],
 };
 
 /// The action.
@@ -109,7 +142,8 @@ impl Action for KafkaProducer {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
         let kafka = Kafka::of(cx, &config)?;
-        let message = Message::read(cx, &config)?;
+        let mut message = Message::read(cx, &config)?;
+        let encoder = Encoder::read(cx, &config, &message.topic).await?;
         let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));
         let request = Value::map([
             ("brokers", Value::Text(kafka.cluster.shown())),
@@ -117,7 +151,20 @@ impl Action for KafkaProducer {
             ("key", message.key.clone()),
             ("payload", message.payload.clone()),
         ]);
-        let error = match tokio::time::timeout(limit, message.send(&kafka)).await {
+        let until = Instant::now() + limit;
+        let written = match &encoder {
+            None => Ok(()),
+            Some(encoder) => timeout_at(until, message.encode(encoder)).await.unwrap_or_else(|_| {
+                let text = format!("schema registry `{}`: no answer within {}", encoder.server(), show_duration(limit));
+                Err(ActionError::new(ErrorKind::Timeout, text))
+            }),
+        };
+        let partial = |error| {
+            let partial = ActionResult { request: request.clone().into(), ..ActionResult::default() };
+            ActionError { partial: Some(Box::new(partial)), ..error }
+        };
+        written.map_err(partial)?;
+        let error = match timeout_at(until, message.send(&kafka)).await {
             Ok(Ok(result)) => {
                 let primary = Some(message.payload.clone());
                 return Ok(ActionResult { request: request.into(), response: result.clone().into(), result, primary });
@@ -129,8 +176,7 @@ impl Action for KafkaProducer {
                 ActionError::new(ErrorKind::Timeout, message)
             }
         };
-        let partial = ActionResult { request: request.into(), ..ActionResult::default() };
-        Err(ActionError { partial: Some(Box::new(partial)), ..error })
+        Err(partial(error))
     }
 }
 
@@ -141,6 +187,8 @@ struct Message {
     record: Record,
     partition: Option<i32>,
     compression: Compression,
+    /// The schemas of its parts, for the result.
+    schemas: Vec<(&'static str, Value)>,
 }
 
 impl Message {
@@ -180,7 +228,21 @@ impl Message {
             record,
             partition: config.integer("partition")?.map(|number| i32::try_from(number).unwrap_or(i32::MAX)),
             compression,
+            schemas: Vec::new(),
         })
+    }
+
+    /// Writes its parts by their schemas.
+    async fn encode(&mut self, encoder: &Encoder) -> Result<(), ActionError> {
+        if let Some(key) = encoder.encode(Part::Key, &self.key).await? {
+            self.record.key = Some(key.bytes);
+            self.schemas.push(("key_schema", key.schema));
+        }
+        if let Some(value) = encoder.encode(Part::Value, &self.payload).await? {
+            self.record.value = Some(value.bytes);
+            self.schemas.push(("value_schema", value.schema));
+        }
+        Ok(())
     }
 
     async fn send(&self, kafka: &Kafka) -> Result<Value, KafkaError> {
@@ -233,12 +295,13 @@ impl Message {
             return Err(error);
         }
         let appended = stored.log_append_time_ms;
-        Ok(Value::map([
+        let stored = [
             ("topic", Value::Text(self.topic.clone())),
             ("partition", Value::Int(partition.into())),
             ("offset", Value::Int(stored.base_offset)),
             ("timestamp", Value::Int(if appended < 0 { self.record.timestamp } else { appended })),
-        ]))
+        ];
+        Ok(Value::map(stored.into_iter().chain(self.schemas.iter().cloned())))
     }
 }
 

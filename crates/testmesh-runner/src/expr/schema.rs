@@ -8,7 +8,7 @@ use super::eval::error;
 use crate::value::Value;
 
 /// Where the schema pretends to be.
-const LOCATION: &str = "flow:///schema.json";
+pub(crate) const LOCATION: &str = "flow:///schema.json";
 /// The most faults that are told.
 const MAX_FAULTS: usize = 10;
 
@@ -56,6 +56,17 @@ impl Compiled {
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
         Self::new(&mut compiler, document, pointer)
+    }
+
+    /// A schema that may refer to `others`, by where they pretend to be.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn beside(document: &Json, others: &[(String, Json)]) -> Result<Self, String> {
+        let mut compiler = Compiler::new();
+        for (location, other) in others {
+            let added = compiler.add_resource(location, other.clone());
+            added.map_err(|cause| format!("the schema `{location}` is not valid: {cause}"))?;
+        }
+        Self::new(&mut compiler, document, "").map_err(|error| error.message)
     }
 
     fn new(compiler: &mut Compiler, document: &Json, pointer: &str) -> Result<Self, EvalError> {

@@ -136,6 +136,19 @@ fn integer(value: &Value) -> Option<i128> {
     }
 }
 
+/// The whole number that a value is or says: `5`, `5.0`, `"5"`.
+#[cfg(any(feature = "grpc", feature = "kafka"))]
+pub(crate) fn to_whole(value: &Value) -> Option<i128> {
+    match value {
+        Value::Text(text) => text.trim().parse().ok(),
+        Value::Float(_) | Value::Decimal(_) => {
+            let text = value.to_text()?;
+            integer(&parse_number(&text)?).or_else(|| text.parse().ok())
+        }
+        _ => integer(value),
+    }
+}
+
 fn is_text_of(text: &str, number: &Value) -> bool {
     if super::text::number(number).as_deref() == Some(text) {
         return true;

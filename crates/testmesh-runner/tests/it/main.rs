@@ -22,6 +22,7 @@ mod openapi;
 mod proxy;
 mod recovery;
 mod redis;
+mod registry;
 mod remote;
 mod robustness;
 mod run;

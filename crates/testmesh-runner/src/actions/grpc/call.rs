@@ -15,8 +15,8 @@ use tonic::{Request, Status};
 use super::GrpcError;
 use super::channel::{CallError, Channel};
 use super::codec::DynamicCodec;
-use super::message;
 use crate::actions::http_request::chain;
+use crate::actions::protobuf;
 use crate::units::show_duration;
 use crate::value::Value;
 
@@ -95,7 +95,7 @@ impl Call<'_> {
                 let text = format!("the messages hold more than {} MiB", ANSWER_LIMIT >> 20);
                 return Err(GrpcError::Protocol(text).into());
             }
-            answer.messages.push(message::value(&message).map_err(GrpcError::Protocol)?);
+            answer.messages.push(protobuf::value(&message).map_err(GrpcError::Protocol)?);
             if self.max_messages.is_some_and(|most| answer.messages.len() >= most) {
                 answer.status = Some(Status::cancelled("the step has as many messages as it asked for"));
                 return Ok(());
@@ -149,7 +149,7 @@ pub(super) fn details(encoded: &[u8], pool: &DescriptorPool) -> Vec<Value> {
         let name = detail.type_url.rsplit('/').next().unwrap_or_default();
         let known = pool.get_message_by_name(name).and_then(|of| {
             let message = DynamicMessage::decode(of, &detail.value[..]).ok()?;
-            message::value(&message).ok()
+            protobuf::value(&message).ok()
         });
         let kind = ("@type".into(), Value::from(name));
         match known.as_ref().and_then(Value::entries) {

@@ -425,7 +425,11 @@ impl OwnHeaders {
     }
 }
 
-async fn read_connection(config: &Resolved, files: &Files) -> Result<ConnectionOptions, ActionError> {
+/// How connections are made, from the keys `http_version`, `proxy`, `verify_tls` and those of certificates.
+pub(in crate::actions) async fn read_connection(
+    config: &Resolved,
+    files: &Files,
+) -> Result<ConnectionOptions, ActionError> {
     let version = match config.text("http_version")?.as_deref() {
         None | Some("auto") => HttpVersion::Auto,
         Some("1.1" | "1") => HttpVersion::Http1,

@@ -13,7 +13,7 @@ use prost_reflect::{
 
 use crate::engine::describe;
 use crate::flow::suggest;
-use crate::value::{Value, parse_number};
+use crate::value::{Value, to_whole};
 
 const OPTIONS: SerializeOptions =
     SerializeOptions::new().stringify_64_bit_integers(false).use_proto_field_name(true).skip_default_fields(false);
@@ -24,7 +24,7 @@ const DEEPEST: usize = 100;
 pub(super) fn value(message: &DynamicMessage) -> Result<Value, String> {
     let mut json = Vec::with_capacity(256);
     let name = message.descriptor().full_name().to_owned();
-    let unsaid = |error| format!("the answer, a `{name}`, cannot be shown as JSON: {error}");
+    let unsaid = |error| format!("a `{name}` cannot be shown as JSON: {error}");
     message.serialize_with_options(&mut serde_json::Serializer::new(&mut json), &OPTIONS).map_err(unsaid)?;
     // Through text, because only that writes a 32-bit float with its own digits.
     Value::from_json_bytes(Bytes::from(json)).map_err(|error| error.to_string())
@@ -168,18 +168,7 @@ fn scalar(kind: &Kind, value: &Value, path: &str, depth: usize) -> Result<Part, 
 
 /// A whole number that fits; also from its text, as in JSON's `"1"`.
 fn within<N: TryFrom<i128>>(value: &Value) -> Option<N> {
-    let number = match value {
-        Value::Int(number) => i128::from(*number),
-        Value::UInt(number) => i128::from(*number),
-        Value::Text(text) => text.trim().parse().ok()?,
-        Value::Float(_) | Value::Decimal(_) => match parse_number(&value.to_text()?)? {
-            Value::Int(number) => i128::from(number),
-            Value::UInt(number) => i128::from(number),
-            _ => value.to_text()?.parse().ok()?,
-        },
-        _ => return None,
-    };
-    N::try_from(number).ok()
+    N::try_from(to_whole(value)?).ok()
 }
 
 fn float(value: &Value) -> Option<f64> {
