@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::import::GroupBy;
+
 /// End-to-end tests as YAML flows: run them, check them, write them.
 #[derive(Debug, Parser)]
 #[command(name = "testmesh", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Write a first flow that passes
     Init(InitArgs),
+    /// Write flows from an OpenAPI description, a Postman collection, an HTTP Archive or curl commands
+    Import(ImportArgs),
     /// Print the JSON Schema of flow files, for editors
     Schema,
     /// Print the reference of the actions
@@ -175,6 +179,47 @@ pub(crate) struct InitArgs {
     /// Write over a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// `testmesh import`.
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_HELP)]
+pub(crate) struct ImportArgs {
+    /// What the file is
+    #[arg(value_enum, value_name = "KIND")]
+    pub(crate) source: ImportSource,
+    /// The file to read; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where to write: a file (*.yaml, *.yml) for one flow, or a folder; standard output without
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// What a flow is made of [default: openapi: request, postman: group unless groups depend on each other]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) group_by: Option<GroupBy>,
+    /// Of an HTTP Archive, also the requests for scripts, styles, pictures and their like
+    #[arg(long)]
+    pub(crate) assets: bool,
+}
+
+const IMPORT_HELP: &str = "What cannot be taken over is told on standard error and as a comment at its place. Credentials \
+are not written: they become secrets, which a run gets by `--secret NAME` or from an environment.\n\nExit codes: 0 written, 2 \
+the input is wrong, 3 it could not be written.";
+
+/// What `import` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportSource {
+    /// An OpenAPI 3.0 or 3.1 description, YAML or JSON
+    Openapi,
+    /// A Postman collection, 2.0 or 2.1
+    Postman,
+    /// An HTTP Archive 1.2, as browsers save it
+    Har,
+    /// One or several curl commands
+    Curl,
 }
 
 /// `testmesh actions`.

@@ -3,6 +3,7 @@
 mod actions;
 mod completions;
 mod fmt;
+mod import;
 mod init;
 mod run;
 mod schema;
@@ -19,6 +20,7 @@ pub(crate) fn dispatch(cli: Cli) -> Exit {
         Command::Run(args) => run::run(&args, cli.color),
         Command::Validate(args) => validate::validate(&args, &mut screen),
         Command::Init(args) => init::init(&args, &mut screen),
+        Command::Import(args) => import::import(&args, &mut screen),
         Command::Schema => Ok(schema::schema(&mut screen)),
         Command::Actions(args) => actions::actions(&args, &mut screen),
         Command::Fmt(args) => fmt::fmt(&args, &mut screen),

@@ -8,6 +8,7 @@ mod console;
 mod document;
 mod environment;
 mod exit;
+mod import;
 mod local;
 mod plan;
 mod remote;

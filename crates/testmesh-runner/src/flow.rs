@@ -33,6 +33,7 @@ pub use self::dotenv::{DotenvError, DotenvProblem, parse_dotenv};
 use self::findings::Findings;
 pub use self::format::format;
 pub use self::json_schema::json_schema;
+pub use self::lint::looks_like_secret;
 pub use self::reference::{ReferencePage, reference};
 use self::source::Span;
 pub(crate) use self::variables::parse_data;

@@ -6,45 +6,63 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
+use testmesh_runner::flow::parse_variables;
 
 use crate::args::{ImportArgs, ImportSource};
 use crate::console::Screen;
 use crate::exit::{Exit, Stop};
-use crate::import::{Draft, curl, distinct, har, openapi, postman, slug};
+use crate::import::{Draft, GroupBy, curl, distinct, har, hide, openapi, postman, slug, unmarked_json};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of a file: recordings of browsers are large.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// Reads the file, and writes flows that validate: all of them, or none.
 pub(crate) fn import(args: &ImportArgs, screen: &mut Screen) -> Result<Exit, Stop> {
+    if args.group_by.is_some() && matches!(args.source, ImportSource::Har | ImportSource::Curl) {
+        return Err(Stop::input("--group-by is for openapi and postman: the others make one flow"));
+    }
+    if args.assets && args.source != ImportSource::Har {
+        return Err(Stop::input("--assets is for har"));
+    }
     let text = read(&args.file)?;
-    let name = args.file.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "-").unwrap_or("imported");
     let failed = |reason: String| Stop::input(format!("`{}`: {reason}", args.file.display()));
-    let drafts = match args.source {
-        ImportSource::Openapi => document(&text).and_then(|json| openapi::read(&json, name, args.group_by)),
-        ImportSource::Postman => document(&text).and_then(|json| postman::read(&json, name)),
-        ImportSource::Har => document(&text).and_then(|json| har::read(&json, name)),
-        ImportSource::Curl => curl::read(&text, name),
-    };
-    let drafts = drafts.map_err(failed)?;
+    let drafts = drafts(args, &text).map_err(failed)?;
     let flows = drafts.iter().map(Draft::write).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     match (&args.output, flows.as_slice()) {
-        (Some(folder), flows) => {
-            let files = files(folder, &drafts);
-            write(folder, &files, flows, args.force)?;
+        (Some(output), _) => {
+            let files = files(output, &drafts)?;
+            write(&files, &flows, args.force)?;
             for (file, draft) in files.iter().zip(&drafts) {
-                let n_left = draft.notes.len() + draft.steps.iter().map(|step| step.notes.len()).sum::<usize>();
-                let notes = if n_left == 0 { String::new() } else { format!(", {n_left} comments") };
-                screen.print(&format!("wrote {} ({} steps{notes})\n", file.display(), draft.steps.len()));
+                let n = draft.steps.len();
+                screen.print(&format!("wrote {} ({n} {})\n", file.display(), if n == 1 { "step" } else { "steps" }));
             }
         }
         (None, [flow]) => screen.print(flow),
         (None, flows) => {
-            let message = format!("it makes {} flows: say where with --output DIR", flows.len());
-            return Err(Stop::input(message));
+            let message =
+                format!("it makes {} flows: write them with --output DIR, or one with --group-by all", flows.len());
+            return Err(failed(message));
         }
     }
+    for warning in drafts.iter().flat_map(Draft::warnings) {
+        Screen::complain(&format!("`{}`: {warning}", args.file.display()));
+    }
     Ok(Exit::Passed)
+}
+
+fn drafts(args: &ImportArgs, text: &str) -> Result<Vec<Draft>, String> {
+    let name = args.file.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "-").unwrap_or("imported");
+    let mut drafts = match args.source {
+        ImportSource::Openapi => openapi::read(&document(text)?, name, args.group_by.unwrap_or(GroupBy::Request))?,
+        ImportSource::Postman => postman::read(&document(text)?, name, args.group_by)?,
+        ImportSource::Har => har::read(&document(text)?, name, args.assets)?,
+        ImportSource::Curl => curl::read(text, name, args.file.parent().unwrap_or(Path::new(".")))?,
+    };
+    hide(&mut drafts, args.source == ImportSource::Openapi);
+    Ok(drafts)
 }
 
 fn read(path: &Path) -> Result<String, Stop> {
@@ -66,37 +84,51 @@ fn read(path: &Path) -> Result<String, Stop> {
 /// A document in JSON, or in YAML.
 fn document(text: &str) -> Result<Json, String> {
     let error = match serde_json::from_str(text) {
-        Ok(json) => return Ok(json),
+        Ok(json) => return Ok(unmarked_json(json)),
         Err(error) => error,
     };
     if text.trim_start().starts_with(['{', '[']) {
         return Err(format!("it is not JSON: {error}"));
     }
-    let found = match testmesh_runner::flow::parse_variables(text) {
-        Ok(entries) => return Ok(Json::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())),
+    let found = match parse_variables(text) {
+        Ok(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.clone(), value.to_json()));
+            return Ok(unmarked_json(Json::Object(entries.collect())));
+        }
         Err(found) => found,
     };
     let first = found.first().map(|first| format!("{} (line {})", first.message, first.line)).unwrap_or_default();
-    Err(format!("it is neither JSON nor YAML: {first}"))
+    Err(format!("it is neither JSON nor YAML that can be read: {first}"))
 }
 
-/// A file for each flow, named after it.
-fn files(folder: &Path, drafts: &[Draft]) -> Vec<PathBuf> {
+/// The file that is named, or in a folder one for each flow, named after it.
+fn files(output: &Path, drafts: &[Draft]) -> Result<Vec<PathBuf>, Stop> {
+    let is_file = output.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    if is_file && !output.is_dir() {
+        return match drafts.len() {
+            1 => Ok(vec![output.to_owned()]),
+            n => Err(Stop::input(format!("it makes {n} flows, and `{}` is one file: name a folder", output.display()))),
+        };
+    }
     let mut taken = HashSet::new();
     let names = drafts.iter().map(|draft| {
         let slug = slug(&draft.name);
         distinct(if slug.is_empty() { "flow" } else { &slug }, &mut taken)
     });
-    names.map(|name| folder.join(format!("{name}.yaml"))).collect()
+    Ok(names.map(|name| output.join(format!("{name}.yaml"))).collect())
 }
 
 /// Writes all of the flows or none: beside their places first, then each to its place.
-fn write(folder: &Path, files: &[PathBuf], flows: &[String], force: bool) -> Result<(), Stop> {
+fn write(files: &[PathBuf], flows: &[String], force: bool) -> Result<(), Stop> {
     let there: Vec<_> = files.iter().filter(|file| file.exists()).collect();
     if let (Some(first), false) = (there.first(), force) {
-        let others = if there.len() > 1 { format!(" and {} others are", there.len() - 1) } else { " is".to_owned() };
+        let others = match there.len() {
+            1 => " is".to_owned(),
+            n => format!(" and {} more are", n - 1),
+        };
         return Err(Stop::input(format!("`{}`{others} there already (--force writes over them)", first.display())));
     }
+    let folder = files.first().and_then(|file| file.parent()).unwrap_or(Path::new("."));
     let failed = |error: &std::io::Error| Stop::not_run(format!("cannot write to `{}`: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     let beside = |file: &Path| file.with_extension("yaml.part");

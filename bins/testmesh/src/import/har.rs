@@ -1,11 +1,12 @@
 //! What a browser recorded (HTTP Archive 1.2): one flow with a step for each request that is no part of a page's looks.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::{Draft, StepDraft, reference, text};
+use super::words::{scalar, shown};
+use super::{Draft, StepDraft, origin};
 
 /// Kinds of what a page is made of.
 const ASSETS: [&str; 7] = ["image", "font", "stylesheet", "script", "media", "manifest", "texttrack"];
@@ -25,7 +26,7 @@ const ASSET_ENDS: [&str; 14] = [
     ".js", ".mjs", ".css", ".map", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".ico", ".webp", ".woff", ".woff2", ".ttf",
 ];
 /// Headers that the browser or the connection adds, by their beginnings.
-const BROWSER_HEADERS: [&str; 20] = [
+const BROWSER_HEADERS: [&str; 22] = [
     ":",
     "accept-encoding",
     "accept-language",
@@ -38,161 +39,211 @@ const BROWSER_HEADERS: [&str; 20] = [
     "host",
     "if-modified-since",
     "if-none-match",
+    "keep-alive",
     "origin",
     "pragma",
     "priority",
     "proxy-",
     "referer",
     "sec-",
+    "te",
     "upgrade-insecure-requests",
     "user-agent",
 ];
-/// Headers whose values are credentials, by what their names have in them.
-const CREDENTIALS: [&str; 5] = ["authorization", "api-key", "apikey", "token", "secret"];
+/// Cookies that only measure visitors, by their beginnings.
+const TRACKERS: [&str; 14] = [
+    "_ga",
+    "_gid",
+    "_gat",
+    "_gcl",
+    "_fbp",
+    "_fbc",
+    "_hj",
+    "__utm",
+    "ajs_",
+    "amplitude",
+    "mp_",
+    "_clck",
+    "_clsk",
+    "optanon",
+];
 
-/// One flow.
+/// One flow. `assets`: with what a page is made of as well.
 ///
 /// # Errors
 /// It is no HTTP Archive, or nothing of it is a request to test.
-pub(crate) fn read(archive: &Json, name: &str) -> Result<Vec<Draft>, String> {
+pub(crate) fn read(archive: &Json, name: &str, assets: bool) -> Result<Vec<Draft>, String> {
     let entries = archive["log"]["entries"].as_array().ok_or("it is no HTTP Archive: `log.entries` is missing")?;
     let mut draft = Draft { name: name.to_owned(), ..Draft::default() };
-    let (kept, left): (Vec<&Json>, Vec<&Json>) = entries.iter().partition(|entry| is_kept(entry));
-    if !left.is_empty() {
-        draft.notes.push(format!("left out: {} requests for scripts, styles, pictures and their like", left.len()));
+    let mut left = Left::default();
+    let mut jar = Jar::default();
+    for (index, entry) in entries.iter().enumerate() {
+        if let Some(reason) = Reason::of(entry, assets) {
+            left.count(reason);
+            continue;
+        }
+        match step(entry, index + 1, &jar) {
+            Some(step) => draft.steps.push(step),
+            None => left.count(Reason::Broken),
+        }
+        jar.take(entry);
     }
-    let base = usual_origin(&kept);
-    if let Some(base) = &base {
-        draft.env.insert("BASE_URL".to_owned(), base.clone());
-    }
-    let mut cookies = false;
-    for entry in kept {
-        cookies |= entry["request"]["cookies"].as_array().is_some_and(|cookies| !cookies.is_empty());
-        draft.steps.extend(step(&entry["request"], &entry["response"], base.as_deref(), &mut draft.input));
-    }
-    if cookies {
-        draft.notes.push("left out: the recorded cookies. What the answers set is sent again by the run itself".to_owned());
-    }
+    draft.left_out = left.notes();
     if draft.steps.is_empty() {
         return Err("no request in it is one to test".to_owned());
     }
+    origin::share(&mut draft);
     Ok(vec![draft])
 }
 
-fn is_kept(entry: &Json) -> bool {
-    let request = &entry["request"];
-    let url = request["url"].as_str().unwrap_or_default();
-    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    let kind = entry["_resourceType"].as_str().unwrap_or_default();
-    let content_type = entry["response"]["content"]["mimeType"].as_str().unwrap_or_default().to_ascii_lowercase();
-    let method = request["method"].as_str().unwrap_or("GET");
-    let asset = ASSETS.contains(&kind)
-        || ASSET_TYPES.iter().any(|start| content_type.starts_with(start))
-        || (method == "GET" && ASSET_ENDS.iter().any(|end| path.ends_with(end)));
-    url.starts_with("http") && !asset && !matches!(method, "OPTIONS" | "CONNECT")
+/// Why an entry becomes no step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Asset,
+    Preflight,
+    NotHttp,
+    Unanswered,
+    Broken,
 }
 
-/// The origin of most requests.
-fn usual_origin(entries: &[&Json]) -> Option<String> {
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let mut best: Option<(String, usize)> = None;
-    for entry in entries {
-        let Some(origin) = entry["request"]["url"].as_str().and_then(origin) else { continue };
-        let count = counts.entry(origin.clone()).or_default();
-        *count += 1;
-        if best.as_ref().is_none_or(|(_, most)| *count > *most) {
-            best = Some((origin, *count));
+impl Reason {
+    fn of(entry: &Json, assets: bool) -> Option<Self> {
+        let request = &entry["request"];
+        let url = request["url"].as_str().unwrap_or_default();
+        let method = request["method"].as_str().unwrap_or("GET");
+        let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+        let kind = entry["_resourceType"].as_str().unwrap_or_default();
+        let content_type = entry["response"]["content"]["mimeType"].as_str().unwrap_or_default().to_ascii_lowercase();
+        let asset = ASSETS.contains(&kind)
+            || ASSET_TYPES.iter().any(|start| content_type.starts_with(start))
+            || (method == "GET" && ASSET_ENDS.iter().any(|end| path.ends_with(end)));
+        if !url.starts_with("http") || kind == "websocket" || entry["response"]["status"] == json!(101) {
+            Some(Self::NotHttp)
+        } else if matches!(method, "OPTIONS" | "CONNECT") {
+            Some(Self::Preflight)
+        } else if asset && !assets {
+            Some(Self::Asset)
+        } else if entry["response"]["status"].as_i64().unwrap_or(0) <= 0 {
+            Some(Self::Unanswered)
+        } else {
+            None
         }
     }
-    best.map(|(origin, _)| origin)
 }
 
-fn origin(url: &str) -> Option<String> {
-    let origin = Url::parse(url).ok()?.origin();
-    origin.is_tuple().then(|| origin.ascii_serialization())
+/// How many entries became no step, by reason.
+#[derive(Default)]
+struct Left([usize; 5]);
+
+impl Left {
+    fn count(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+
+    fn notes(&self) -> Vec<(String, String)> {
+        let whats = [
+            "scripts, styles, pictures and their like (--assets takes them in)",
+            "questions of the browser what is allowed (OPTIONS)",
+            "what is no HTTP (WebSocket, data, blob)",
+            "requests without an answer",
+            "requests without a URL that can be read",
+        ];
+        let counted = self.0.iter().zip(whats).filter(|(count, _)| **count > 0);
+        counted.map(|(count, what)| ("log.entries".to_owned(), format!("{what}: {count}"))).collect()
+    }
 }
 
-fn step(
-    request: &Json,
-    response: &Json,
-    base: Option<&str>,
-    input: &mut indexmap::IndexMap<String, String>,
-) -> Option<StepDraft> {
+/// The cookies that answers of the archive set: a run sends these again by itself.
+#[derive(Default)]
+struct Jar(HashSet<String>);
+
+impl Jar {
+    fn take(&mut self, entry: &Json) {
+        let cookies = entry["response"]["cookies"].as_array().into_iter().flatten();
+        self.0.extend(cookies.filter_map(|cookie| cookie["name"].as_str().map(str::to_owned)));
+        for header in entry["response"]["headers"].as_array().into_iter().flatten() {
+            if header["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case("set-cookie")) {
+                let lines = header["value"].as_str().unwrap_or_default().lines();
+                self.0.extend(lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned()));
+            }
+        }
+    }
+}
+
+fn step(entry: &Json, number: usize, jar: &Jar) -> Option<StepDraft> {
+    let request = &entry["request"];
     let method = request["method"].as_str().unwrap_or("GET").to_ascii_uppercase();
-    let url = Url::parse(request["url"].as_str()?).ok()?;
+    let mut url = Url::parse(request["url"].as_str()?).ok()?;
+    url.set_fragment(None);
     let mut step = StepDraft { name: format!("{method} {}", url.path()), ..StepDraft::default() };
-    let mut whole = url.clone();
-    whole.set_fragment(None);
-    // Both fail only for URLs without a host.
-    let _ = whole.set_username("");
-    let _ = whole.set_password(None);
-    let whole = whole.to_string();
-    let shown = match base.and_then(|base| whole.strip_prefix(base)) {
-        Some(rest) => format!("{}{rest}", reference("BASE_URL")),
-        None => whole,
-    };
-    step.config.insert("method".to_owned(), text(&method));
-    step.config.insert("url".to_owned(), text(&shown));
-    step.config.insert("follow_redirects".to_owned(), json!(false));
+    step.place = format!("entry {number} ({})", shown(&step.name));
+    step.set("method", method.as_str());
+    step.set("url", url.as_str());
+    step.set("follow_redirects", false);
     for header in request["headers"].as_array().into_iter().flatten() {
         let (Some(name), Some(value)) = (header["name"].as_str(), header["value"].as_str()) else { continue };
         let known = name.to_ascii_lowercase();
-        if BROWSER_HEADERS.iter().any(|start| known.starts_with(start)) || known == "content-type" {
-            continue;
-        }
-        if CREDENTIALS.iter().any(|word| known.contains(word)) {
-            let variable = super::variable(name).to_ascii_uppercase();
-            input.insert(variable.clone(), format!("the value of the header {name}, which was not taken over"));
-            step.header(name, &reference(&variable));
-        } else {
+        let browsers = BROWSER_HEADERS.iter().any(|start| match *start {
+            "te" => known == "te",
+            start => known.starts_with(start),
+        });
+        if !browsers && known != "content-type" && (known != "accept" || value != "*/*") {
             step.header(name, value);
         }
     }
-    body(&mut step, &request["postData"]);
-    step.assert.extend(expected(response["status"].as_u64().unwrap_or(0)));
+    for cookie in request["cookies"].as_array().into_iter().flatten() {
+        let Some(name) = cookie["name"].as_str() else { continue };
+        let tracks = TRACKERS.iter().any(|start| name.to_ascii_lowercase().starts_with(start));
+        if !jar.0.contains(name) && !tracks {
+            step.add("cookies", name, scalar(&cookie["value"]));
+        }
+    }
+    body(&mut step, request);
+    step.assert.push(match entry["response"]["status"].as_u64().unwrap_or(200) {
+        // What was not modified is sent whole to a tester.
+        304 => "status in [200, 304]".to_owned(),
+        status => format!("status == {status}"),
+    });
     Some(step)
 }
 
-fn body(step: &mut StepDraft, posted: &Json) {
-    let kind = posted["mimeType"].as_str().unwrap_or_default();
+fn body(step: &mut StepDraft, request: &Json) {
+    let posted = &request["postData"];
+    let header = |header: &&Json| header["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case("content-type"));
+    let own = request["headers"].as_array().and_then(|headers| headers.iter().find(header));
+    let kind = posted["mimeType"].as_str().filter(|kind| !kind.is_empty());
+    let kind = kind.or_else(|| own.and_then(|own| own["value"].as_str())).unwrap_or_default();
     let pairs: Vec<&Json> = posted["params"].as_array().into_iter().flatten().collect();
+    let text = posted["text"].as_str().filter(|text| !text.is_empty());
     if kind.starts_with("multipart/") {
-        for part in pairs {
+        for part in &pairs {
             let Some(name) = part["name"].as_str() else { continue };
-            match (part["fileName"].as_str(), part["value"].as_str()) {
-                (Some(file), _) => step.notes.push(format!("left out: the file {file} of the part {name}")),
-                (None, value) => step.add("multipart", name, text(value.unwrap_or_default())),
+            match part["fileName"].as_str() {
+                Some(file) => step.left_out.push(format!("the file {file} of the part {name}")),
+                None => step.add("multipart", name, scalar(&part["value"])),
             }
         }
-        return;
-    }
-    if kind.starts_with("application/x-www-form-urlencoded") && !pairs.is_empty() {
-        for pair in pairs {
-            let decode = |key: &str| {
-                // Browsers write them as they are sent.
-                let written = pair[key].as_str().unwrap_or_default().replace('&', "%26");
-                let pair = format!("x={written}");
-                let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
-                decoded.map(|(_, value)| value.into_owned()).unwrap_or_default()
-            };
-            step.add("form", &decode("name"), text(&decode("value")));
+        if pairs.is_empty() && text.is_some() {
+            step.left_out.push("a form of several parts, which the archive has as one text".to_owned());
         }
         return;
     }
-    match posted["text"].as_str().filter(|text| !text.is_empty()) {
+    match text {
         Some(_) if posted["encoding"].as_str() == Some("base64") => {
-            step.notes.push("left out: a body that is no text".to_owned());
+            step.left_out.push("a body that is no text".to_owned());
         }
         Some(text) => step.body(kind, text),
+        None if kind.starts_with("application/x-www-form-urlencoded") => {
+            for pair in pairs {
+                // Browsers write them as they are sent.
+                let decode = |key: &str| {
+                    let pair = format!("x={}", pair[key].as_str().unwrap_or_default().replace('&', "%26"));
+                    let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
+                    decoded.map(|(_, value)| value.into_owned()).unwrap_or_default()
+                };
+                step.add("form", &decode("name"), decode("value"));
+            }
+        }
         None => {}
-    }
-}
-
-/// The status that came, as a condition. What was not modified is sent whole to a tester.
-fn expected(status: u64) -> Option<String> {
-    match status {
-        0 => None,
-        304 => Some("status in [200, 304]".to_owned()),
-        status => Some(format!("status == {status}")),
     }
 }

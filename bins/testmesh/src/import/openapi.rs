@@ -1,4 +1,4 @@
-//! Descriptions of HTTP APIs, OpenAPI 3.0 and 3.1: a flow for each operation, or for each tag.
+//! Descriptions of HTTP APIs, OpenAPI 3.0 and 3.1: a flow for each operation, for each tag, or one.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,11 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::sample::Document;
-use super::{Draft, StepDraft, distinct, literal, literal_json, reference, text, variable};
+use super::words::{distinct, reference, scalar, variable};
+use super::{Draft, GroupBy, StepDraft};
 
 /// The methods that an operation may have.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-
-/// What a flow is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum GroupBy {
-    /// One operation
-    Operation,
-    /// The operations of a tag, in their order
-    Tag,
-}
 
 /// The flows of a description.
 ///
@@ -27,32 +19,37 @@ pub(crate) enum GroupBy {
 pub(crate) fn read(document: &Json, name: &str, group_by: GroupBy) -> Result<Vec<Draft>, String> {
     let version = document["openapi"].as_str().unwrap_or_default();
     if !version.starts_with("3.") {
-        let found = document["swagger"].as_str().map(|version| format!("Swagger {version}"));
-        let found = found.unwrap_or_else(|| "a document without `openapi: 3.x`".to_owned());
+        let found = match document["swagger"].as_str() {
+            Some(version) => format!("Swagger {version}, which editors and converters of OpenAPI make 3.0 of"),
+            None => "a document without `openapi: 3.x`".to_owned(),
+        };
         return Err(format!("it takes OpenAPI 3.0 and 3.1, not {found}"));
     }
     let title = document["info"]["title"].as_str().unwrap_or(name);
     let mut groups: IndexMap<String, Draft> = IndexMap::new();
     let mut names = HashSet::new();
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
-        let item = Document(document).resolve(item);
-        for method in METHODS {
-            let Some(operation) = item.get(method).filter(|operation| operation.is_object()) else { continue };
-            let operation = Operation { document: Document(document), path, item, method, operation };
+        let shared = Document(document).resolve(item);
+        for (method, operation) in shared.as_object().into_iter().flatten() {
+            if !METHODS.contains(&method.as_str()) || !operation.is_object() || !path.starts_with('/') {
+                continue;
+            }
+            let operation = Operation { document: Document(document), path, item: shared, method, operation };
             let name = operation.name();
             let tag = operation.operation["tags"][0].as_str();
-            let (key, flow) = match group_by {
-                GroupBy::Operation => (distinct(&name, &mut names), format!("{title}: {name}")),
-                GroupBy::Tag => {
+            let (key, flow, tag) = match group_by {
+                GroupBy::Request => (distinct(&name, &mut names), format!("{title}: {name}"), tag),
+                GroupBy::Group => {
                     let tag = tag.unwrap_or("other");
-                    (tag.to_owned(), format!("{title}: {tag}"))
+                    (tag.to_owned(), format!("{title}: {tag}"), Some(tag))
                 }
+                GroupBy::All => (String::new(), title.to_owned(), None),
             };
-            let draft = groups.entry(key).or_insert_with(|| Draft {
-                name: flow,
-                tags: tag.map(literal).into_iter().collect(),
-                env: IndexMap::from([("BASE_URL".to_owned(), literal(&operation.server()))]),
-                ..Draft::default()
+            let draft = groups.entry(key).or_insert_with(|| {
+                let mut draft =
+                    Draft { name: flow, tags: tag.map(str::to_owned).into_iter().collect(), ..Draft::default() };
+                draft.set_base_url(&operation.server());
+                draft
             });
             operation.add_to(draft);
         }
@@ -90,28 +87,27 @@ impl<'d> Operation<'d> {
     }
 
     fn add_to(&self, draft: &mut Draft) {
-        let summary = self.operation["summary"].as_str().unwrap_or_default();
         let mut step = StepDraft { name: self.name(), ..StepDraft::default() };
-        if !summary.is_empty() {
-            step.notes.push(summary.to_owned());
-        }
+        step.place = format!("{} {}", self.method.to_uppercase(), self.path);
+        step.comments.extend(self.operation["summary"].as_str().map(str::to_owned));
         if self.operation["deprecated"] == json!(true) {
-            step.notes.push("deprecated".to_owned());
+            step.comments.push("deprecated".to_owned());
         }
-        step.config.insert("method".to_owned(), text(&self.method.to_uppercase()));
-        step.config.insert("url".to_owned(), Json::Null);
+        step.set("method", self.method.to_uppercase());
+        step.set("url", Json::Null);
         let mut path = self.path.to_owned();
         for parameter in self.parameters() {
-            self.parameter(parameter, &mut path, &mut step, &mut draft.env);
+            self.parameter(parameter, &mut path, &mut step, draft);
         }
         // What no parameter describes must be given all the same.
-        while let Some((start, end)) = path.find('{').and_then(|start| Some((start, start + path[start..].find('}')?))) {
+        while let Some((start, end)) = path.find('{').and_then(|start| Some((start, start + path[start..].find('}')?)))
+        {
             let name = variable(&path[start + 1..end]);
             path.replace_range(start..=end, &reference(&name));
             draft.input.insert(name.clone(), format!("the {name} in the path"));
         }
-        step.config.insert("url".to_owned(), text(&format!("{}{path}", reference("BASE_URL"))));
-        self.security(&mut step, &mut draft.input);
+        step.set("url", format!("{}{path}", reference("base_url")));
+        self.security(&mut step, draft);
         self.body(&mut step);
         step.assert.push(self.expected());
         draft.steps.push(step);
@@ -127,8 +123,10 @@ impl<'d> Operation<'d> {
         shared.into_iter().chain(own).collect()
     }
 
-    fn parameter(&self, parameter: &'d Json, path: &mut String, step: &mut StepDraft, env: &mut IndexMap<String, String>) {
-        let Some(name) = parameter["name"].as_str() else { return };
+    fn parameter(&self, parameter: &'d Json, path: &mut String, step: &mut StepDraft, draft: &mut Draft) {
+        let Some(name) = parameter["name"].as_str() else {
+            return step.left_out.push("a parameter that is not in this document".to_owned());
+        };
         let content = parameter["content"].as_object().and_then(|content| content.values().next());
         let schema = content.map_or(&parameter["schema"], |content| &content["schema"]);
         let value = self.written(parameter).unwrap_or_else(|| self.document.sample(schema));
@@ -139,15 +137,21 @@ impl<'d> Operation<'d> {
                 let place = format!("{{{name}}}");
                 if path.contains(&place) {
                     *path = path.replace(&place, &reference(&known));
-                    env.entry(known).or_insert_with(|| literal(&plain(&value)));
+                    if super::secrets::is_secret(name) {
+                        *path = path.replace(&reference(&known), &reference(&format!("secrets.{known}")));
+                    } else {
+                        draft.env.entry(known).or_insert_with(|| scalar(&value));
+                    }
                 }
             }
             Some("query") if required => {
-                let value = if value.is_object() { json!(plain(&value)) } else { value };
-                step.add("params", name, literal_json(&value));
+                step.add("params", name, if value.is_object() { json!(scalar(&value)) } else { value });
             }
-            Some("header") if required => step.header(name, &plain(&value)),
-            Some("cookie") if required => step.add("cookies", name, text(&plain(&value))),
+            // These three come from the body and from `security`.
+            Some("header")
+                if ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str()) => {}
+            Some("header") if required => step.header(name, &scalar(&value)),
+            Some("cookie") if required => step.add("cookies", name, scalar(&value)),
             _ => {}
         }
     }
@@ -161,81 +165,93 @@ impl<'d> Operation<'d> {
         self.document.resolve(named).get("value").cloned()
     }
 
-    fn security(&self, step: &mut StepDraft, input: &mut IndexMap<String, String>) {
+    fn security(&self, step: &mut StepDraft, draft: &mut Draft) {
         let required = self.operation.get("security").unwrap_or(&self.document.0["security"]);
         // The first alternative; an empty one means that none is needed.
         let Some(alternative) = required.get(0).and_then(Json::as_object) else { return };
         for name in alternative.keys() {
             let scheme = self.document.resolve(&self.document.0["components"]["securitySchemes"][name.as_str()]);
-            let mut given = |what: &str, doc: String| {
-                let known = format!("{}_{what}", variable(name).to_uppercase());
-                input.insert(known.clone(), doc);
-                text(&reference(&known))
+            let mut given = |what: &str| {
+                let known = variable(name).to_uppercase();
+                let known = if known.ends_with(what) { known } else { format!("{known}_{what}") };
+                draft.secrets.insert(known.clone(), format!("the {} for `{name}`", what.to_lowercase()));
+                reference(&format!("secrets.{known}"))
             };
             let kind = scheme["scheme"].as_str().unwrap_or_default().to_ascii_lowercase();
             let auth = match (scheme["type"].as_str(), kind.as_str()) {
-                (Some("http"), "basic") => json!({ "basic": {
-                    "username": given("USERNAME", format!("the user for `{name}`")),
-                    "password": given("PASSWORD", format!("the password for `{name}`")),
-                } }),
-                (Some("http"), "bearer") | (Some("oauth2" | "openIdConnect"), _) => {
-                    json!({ "bearer": given("TOKEN", format!("the token for `{name}`")) })
+                (Some("http"), "basic" | "digest") => {
+                    json!({ kind: { "username": given("USERNAME"), "password": given("PASSWORD") } })
                 }
+                (Some("http"), "bearer") | (Some("oauth2" | "openIdConnect"), _) => json!({ "bearer": given("TOKEN") }),
                 (Some("apiKey"), _) => {
-                    let key = given("KEY", format!("the key for `{name}`"));
                     let at = scheme["name"].as_str().unwrap_or(name);
                     match scheme["in"].as_str() {
                         Some("cookie") => {
-                            step.add("cookies", at, key);
+                            step.add("cookies", at, given("KEY"));
                             continue;
                         }
-                        place => json!({ "api_key": { "name": literal(at), "value": key, "in": place.unwrap_or("header") } }),
+                        Some("query") => json!({ "api_key": { "name": at, "value": given("KEY"), "in": "query" } }),
+                        _ => json!({ "api_key": { "name": at, "value": given("KEY") } }),
                     }
                 }
                 _ => {
-                    step.notes.push(format!("left out: authentication by `{name}`"));
+                    step.left_out.push(format!("authentication by `{name}`"));
                     continue;
                 }
             };
             if step.config.contains_key("auth") {
-                step.notes.push(format!("left out: `{name}`, which is asked for as well"));
+                step.left_out.push(format!("authentication by `{name}`, which is asked for as well"));
             } else {
-                step.config.insert("auth".to_owned(), auth);
+                step.set("auth", auth);
             }
         }
     }
 
     fn body(&self, step: &mut StepDraft) {
         let body = self.document.resolve(&self.operation["requestBody"]);
+        if body.is_null() && !self.operation["requestBody"].is_null() {
+            step.left_out.push("a body that is not in this document".to_owned());
+        }
         let Some(content) = body["content"].as_object().filter(|content| !content.is_empty()) else { return };
-        let is_json = |kind: &str| kind.starts_with("application/json") || kind.split(';').next().is_some_and(|kind| kind.ends_with("+json"));
+        let essence = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_json = |kind: &str| essence(kind) == "application/json" || essence(kind).ends_with("+json");
         let chosen = content.iter().find(|(kind, _)| is_json(kind)).or_else(|| content.iter().next());
         let Some((kind, media)) = chosen else { return };
+        let schema = self.document.resolve(&media["schema"]);
+        if schema.is_null() && !media["schema"].is_null() {
+            step.left_out.push("the body's schema, which is not in this document".to_owned());
+        }
         let value = self.written(media).unwrap_or_else(|| self.document.sample(&media["schema"]));
         let pairs = || value.as_object().cloned().unwrap_or_default();
         if is_json(kind) {
-            if kind != "application/json" {
+            if essence(kind) != "application/json" {
                 step.header("Content-Type", kind);
             }
-            step.config.insert("json".to_owned(), literal_json(&value));
-        } else if kind.starts_with("application/x-www-form-urlencoded") {
-            step.config.insert("form".to_owned(), literal_json(&Json::Object(pairs())));
+            // An example may be written as text.
+            match value.as_str().and_then(|text| serde_json::from_str::<Json>(text).ok()).filter(Json::is_object) {
+                Some(parsed) => step.set("json", parsed),
+                None => step.set("json", value),
+            }
+        } else if essence(kind) == "application/x-www-form-urlencoded" {
+            step.set("form", Json::Object(pairs()));
         } else if kind.starts_with("multipart/") {
-            let properties = &self.document.resolve(&media["schema"])["properties"];
             let mut parts = Map::new();
             for (name, value) in pairs() {
-                let is_file = self.document.resolve(&properties[name.as_str()])["format"] == json!("binary");
+                let property = self.document.resolve(&schema["properties"][name.as_str()]);
+                let is_file = property["format"] == json!("binary") || property["contentMediaType"].is_string();
                 let part = if is_file {
                     json!({ "value": "text", "filename": format!("{}.bin", super::slug(&name)) })
                 } else {
-                    text(&plain(&value))
+                    json!(scalar(&value))
                 };
-                parts.insert(literal(&name), part);
+                parts.insert(name, part);
             }
-            step.config.insert("multipart".to_owned(), Json::Object(parts));
+            step.set("multipart", Json::Object(parts));
         } else {
-            step.header("Content-Type", kind);
-            step.config.insert("body".to_owned(), text(&plain(&value)));
+            if !kind.contains('*') {
+                step.header("Content-Type", kind);
+            }
+            step.set("body", scalar(&value));
         }
     }
 
@@ -252,14 +268,5 @@ impl<'d> Operation<'d> {
             [] => "status >= 200 and status < 300".to_owned(),
             several => format!("status in [{}]", several.join(", ")),
         }
-    }
-}
-
-/// A value as text.
-fn plain(value: &Json) -> String {
-    match value {
-        Json::String(text) => text.clone(),
-        Json::Null => String::new(),
-        other => other.to_string(),
     }
 }

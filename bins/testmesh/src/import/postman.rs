@@ -1,141 +1,288 @@
-//! Collections of Postman, 2.0 and 2.1: a flow for each folder at the top, and one for the requests beside the folders.
+//! Collections of Postman, 2.0 and 2.1: a flow for each folder at the top, and one for the requests beside the folders;
+//! or one flow, where what one folder keeps is used by another.
+
+mod request;
+mod script;
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
-use super::{Draft, StepDraft, literal, reference, text, variable};
+use self::script::Script;
+use super::words::{reference, references, refers, scalar, variable};
+use super::{Draft, GroupBy, StepDraft, secrets};
 
-/// Variables that Postman makes itself, and what they are called here.
-const DYNAMIC: [(&str, &str); 9] = [
+/// Variables that Postman makes itself, and what gives their like here.
+const DYNAMIC: [(&str, &str); 24] = [
     ("$guid", "UUID"),
     ("$randomUUID", "UUID"),
     ("$timestamp", "TIMESTAMP"),
     ("$isoTimestamp", "ISO_TIMESTAMP"),
-    ("$randomInt", "RANDOM_INT"),
-    ("$randomAlphaNumeric", "RANDOM_STRING"),
-    ("$randomPassword", "RANDOM_STRING"),
-    ("$randomUserName", "RANDOM_STRING"),
-    ("$randomWord", "RANDOM_STRING"),
+    ("$randomInt", "random_int(0, 1000)"),
+    ("$randomAlphaNumeric", "random_string(1)"),
+    ("$randomPassword", "fake.password()"),
+    ("$randomUserName", "fake.username()"),
+    ("$randomWord", "fake.word()"),
+    ("$randomWords", "fake.sentence()"),
+    ("$randomLoremWord", "fake.word()"),
+    ("$randomLoremSentence", "fake.sentence()"),
+    ("$randomLoremParagraph", "fake.paragraph()"),
+    ("$randomEmail", "fake.email()"),
+    ("$randomExampleEmail", "fake.email()"),
+    ("$randomFirstName", "fake.first_name()"),
+    ("$randomLastName", "fake.last_name()"),
+    ("$randomFullName", "fake.name()"),
+    ("$randomPhoneNumber", "fake.phone()"),
+    ("$randomCity", "fake.city()"),
+    ("$randomCountry", "fake.country()"),
+    ("$randomStreetAddress", "fake.address()"),
+    ("$randomCompanyName", "fake.company()"),
+    ("$randomUrl", "fake.url()"),
 ];
 
-/// The flows of a collection.
+/// The flows of a collection. Without `group_by` a flow for each folder, unless these depend on each other.
 ///
 /// # Errors
 /// It is no collection of these versions, or has no request.
-pub(crate) fn read(collection: &Json, name: &str) -> Result<Vec<Draft>, String> {
+pub(crate) fn read(document: &Json, name: &str, group_by: Option<GroupBy>) -> Result<Vec<Draft>, String> {
     // Exported by the API, the collection is one level down.
-    let collection = collection.get("collection").unwrap_or(collection);
-    let items = collection["item"].as_array();
-    let items = items.ok_or("it is no Postman collection 2.0 or 2.1: `item` is missing")?;
-    let title = collection["info"]["name"].as_str().unwrap_or(name).to_owned();
-    let mut variables = IndexMap::new();
-    for entry in collection["variable"].as_array().into_iter().flatten() {
-        if let Some(key) = entry["key"].as_str().or(entry["id"].as_str()) {
-            variables.insert(variable(key), literal(&marked_text(&scalar(&entry["value"]))));
-        }
-    }
-    let around = Around { auth: &collection["auth"], events: vec![&collection["event"]], path: Vec::new() };
-    let mut drafts = Vec::new();
-    let mut own = Draft { name: title.clone(), ..Draft::default() };
-    own.description = described(&collection["info"]["description"]);
-    for item in items {
-        if item["item"].is_array() {
-            let folder = item["name"].as_str().unwrap_or("folder");
-            let mut draft = Draft { name: format!("{title}: {folder}"), ..Draft::default() };
-            draft.description = described(&item["description"]);
-            folder_steps(item, &around, &mut draft);
-            drafts.push(draft);
+    let root = document.get("collection").unwrap_or(document);
+    let Some(items) = root["item"].as_array() else {
+        let old = if root["requests"].is_array() {
+            ", but one of version 1: export it as 2.1"
         } else {
-            request_step(item, &around, &mut own);
+            ": `item` is missing"
+        };
+        return Err(format!("it is no Postman collection 2.0 or 2.1{old}"));
+    };
+    let collection = Collection::of(root, name);
+    let around = Around { auth: &root["auth"], scripts: vec![("the collection", &root["event"])], path: Vec::new() };
+    let drafts = match group_by {
+        Some(GroupBy::All) => vec![collection.one(items, &around)],
+        Some(GroupBy::Request) => collection.by_request(items, &around),
+        Some(GroupBy::Group) => collection.by_folder(items, &around),
+        None => {
+            let drafts = collection.by_folder(items, &around);
+            if depend(&drafts) { vec![collection.one(items, &around)] } else { drafts }
         }
-    }
-    drafts.insert(0, own);
-    drafts.retain(|draft| !draft.steps.is_empty());
+    };
+    let mut drafts: Vec<Draft> = drafts.into_iter().filter(|draft| !draft.steps.is_empty()).collect();
     if drafts.is_empty() {
         return Err("the collection has no request".to_owned());
     }
     for draft in &mut drafts {
-        give_variables(draft, &variables);
+        collection.give_variables(draft);
     }
     Ok(drafts)
+}
+
+/// What holds for all requests.
+struct Collection<'c> {
+    root: &'c Json,
+    title: String,
+    /// Their values are marked.
+    variables: IndexMap<String, String>,
 }
 
 /// What a request has from the folders around it.
 #[derive(Clone)]
 struct Around<'c> {
     auth: &'c Json,
-    events: Vec<&'c Json>,
+    /// Of whom, and what.
+    scripts: Vec<(&'c str, &'c Json)>,
     path: Vec<&'c str>,
 }
 
-fn folder_steps(folder: &Json, around: &Around<'_>, draft: &mut Draft) {
-    let mut inside = around.clone();
-    if folder["auth"].is_object() {
-        inside.auth = &folder["auth"];
+impl<'c> Collection<'c> {
+    fn of(root: &'c Json, name: &str) -> Self {
+        let title = root["info"]["name"].as_str().filter(|title| !title.trim().is_empty()).unwrap_or(name).to_owned();
+        let mut variables = IndexMap::new();
+        for entry in root["variable"].as_array().into_iter().flatten() {
+            let key = entry["key"].as_str().or(entry["id"].as_str()).filter(|key| !key.trim().is_empty());
+            if let Some(key) = key.filter(|_| entry["disabled"] != json!(true)) {
+                variables.insert(variable(key), marked(&scalar(&entry["value"])));
+            }
+        }
+        Self { root, title, variables }
     }
-    inside.events.push(&folder["event"]);
-    for item in folder["item"].as_array().into_iter().flatten() {
-        if item["item"].is_array() {
-            let mut deeper = inside.clone();
-            deeper.path.push(item["name"].as_str().unwrap_or("folder"));
-            folder_steps(item, &deeper, draft);
-        } else {
-            request_step(item, &inside, draft);
+
+    fn draft(&self, name: String) -> Draft {
+        Draft { name, ..Draft::default() }
+    }
+
+    fn one(&self, items: &'c [Json], around: &Around<'c>) -> Draft {
+        let mut draft = self.draft(self.title.clone());
+        draft.description = described(&self.root["info"]["description"]);
+        self.steps(items, around, &mut draft);
+        leave_scripts(&mut draft, &around.scripts);
+        draft
+    }
+
+    fn by_folder(&self, items: &'c [Json], around: &Around<'c>) -> Vec<Draft> {
+        let mut own = self.draft(self.title.clone());
+        own.description = described(&self.root["info"]["description"]);
+        let mut drafts = Vec::new();
+        for item in items {
+            if item["item"].is_array() {
+                let folder = item["name"].as_str().unwrap_or("folder");
+                let mut draft = self.draft(format!("{}: {folder}", self.title));
+                draft.description = described(&item["description"]);
+                self.folder(item, around, &mut draft);
+                drafts.push(draft);
+            } else {
+                own.steps.push(request::step(item, around));
+            }
+        }
+        drafts.insert(0, own);
+        if let Some(first) = drafts.iter_mut().find(|draft| !draft.steps.is_empty()) {
+            leave_scripts(first, &around.scripts);
+        }
+        drafts
+    }
+
+    fn by_request(&self, items: &'c [Json], around: &Around<'c>) -> Vec<Draft> {
+        let mut all = self.one(items, around);
+        let left_out = std::mem::take(&mut all.left_out);
+        let alone = all.steps.into_iter().map(|step| {
+            let mut draft = self.draft(format!("{}: {}", self.title, step.name));
+            draft.steps.push(step);
+            draft
+        });
+        let mut drafts: Vec<Draft> = alone.collect();
+        if let Some(first) = drafts.first_mut() {
+            first.left_out = left_out;
+        }
+        drafts
+    }
+
+    fn steps(&self, items: &'c [Json], around: &Around<'c>, draft: &mut Draft) {
+        for item in items {
+            if item["item"].is_array() {
+                let mut inside = around.clone();
+                inside.path.push(item["name"].as_str().unwrap_or("folder"));
+                self.folder(item, &inside, draft);
+            } else {
+                draft.steps.push(request::step(item, around));
+            }
+        }
+    }
+
+    fn folder(&self, folder: &'c Json, around: &Around<'c>, draft: &mut Draft) {
+        let mut inside = around.clone();
+        if folder["auth"].is_object() {
+            inside.auth = &folder["auth"];
+        }
+        let scripts = (folder["name"].as_str().unwrap_or("a folder"), &folder["event"]);
+        inside.scripts.push(scripts);
+        leave_scripts(draft, &[scripts]);
+        self.steps(folder["item"].as_array().map_or(&[][..], Vec::as_slice), &inside, draft);
+    }
+
+    /// The variables that the steps use: those of the collection with their values, the others to be given.
+    fn give_variables(&self, draft: &mut Draft) {
+        let captured: HashSet<String> = draft.steps.iter().flat_map(|step| step.output.keys().cloned()).collect();
+        for step in &mut draft.steps {
+            let mut config = Json::Object(std::mem::take(&mut step.config));
+            self.rename(&mut config, &captured);
+            if let Json::Object(config) = config {
+                step.config = config;
+            }
+        }
+        let mut waiting: Vec<String> = Vec::new();
+        for step in &draft.steps {
+            secrets::texts(&Json::Object(step.config.clone()), &mut |text| waiting.extend(names(text)));
+        }
+        let mut known: HashSet<String> = HashSet::new();
+        let mut used: HashSet<String> = HashSet::new();
+        while let Some(name) = waiting.pop() {
+            if !known.insert(name.clone()) {
+                continue;
+            }
+            match self.variables.get(&name) {
+                // What an answer gives is nearer than what the collection has; that is for the requests before it.
+                Some(value) if !(value.is_empty() && captured.contains(&name)) => {
+                    waiting.extend(names(value));
+                    used.insert(name);
+                }
+                _ if captured.contains(&name) => {}
+                _ => {
+                    draft
+                        .input
+                        .insert(name.clone(), format!("the variable {name}, which the collection does not have"));
+                }
+            }
+        }
+        draft.input.sort_keys();
+        // A value may refer only to what stands before it.
+        let mut left: Vec<&String> = self.variables.keys().filter(|name| used.contains(*name)).collect();
+        while !left.is_empty() {
+            let ready = |name: &&String| {
+                names(&self.variables[*name]).iter().all(|other| !left.contains(&other) || other == *name)
+            };
+            let next = left.iter().position(|name| ready(name)).unwrap_or(0);
+            let name = left.remove(next);
+            draft.env.insert(name.clone(), self.variables[name].clone());
+        }
+    }
+
+    /// Makes the variables with a secret's name references to secrets, and keeps texts texts.
+    fn rename(&self, value: &mut Json, captured: &HashSet<String>) {
+        match value {
+            Json::String(text) if refers(text) => {
+                for name in names(text) {
+                    let has_value = self.variables.get(&name).is_none_or(|value| !value.is_empty() && !refers(value));
+                    if secrets::is_secret(&name) && has_value && !captured.contains(&name) {
+                        *text = text.replace(&reference(&name), &reference(&format!("secrets.{name}")));
+                    } else if captured.contains(&name) && *text == reference(&name) {
+                        // Postman inserts text, whatever it was in the answer.
+                        *text = reference(&format!("string({name})"));
+                    }
+                }
+            }
+            Json::Array(items) => items.iter_mut().for_each(|item| self.rename(item, captured)),
+            Json::Object(map) => map.values_mut().for_each(|value| self.rename(value, captured)),
+            _ => {}
         }
     }
 }
 
-/// The variables that the steps use: those of the collection with their values, the others to be given.
-fn give_variables(draft: &mut Draft, variables: &IndexMap<String, String>) {
-    let mut known: HashSet<String> = DYNAMIC.iter().map(|(_, name)| (*name).to_owned()).collect();
-    let mut waiting: Vec<String> = Vec::new();
-    for step in &draft.steps {
-        waiting.extend(references(&json!(step.config).to_string()));
-    }
-    // Values may refer to others.
-    let mut at = 0;
-    while let Some(name) = waiting.get(at).cloned() {
-        at += 1;
-        if !known.insert(name.clone()) {
-            continue;
-        }
-        match variables.get(&name) {
-            Some(value) => {
-                waiting.extend(references(value));
-                draft.env.insert(name, value.clone());
-            }
-            None if draft.steps.iter().any(|step| step.output.contains_key(&name)) => {}
-            None => {
-                draft.input.insert(name.clone(), format!("the variable {name}, which the collection does not have"));
-            }
-        }
-    }
-    // A value may refer only to what stands before it.
-    let names: Vec<String> = draft.env.keys().cloned().collect();
-    draft.env.sort_by(|left, _, right, _| {
-        let place = |name: &String| variables.get_index_of(name).unwrap_or(names.len());
-        place(left).cmp(&place(right))
-    });
+/// The names of variables in a text; not those of generators.
+fn names(text: &str) -> Vec<String> {
+    let named = references(text)
+        .map(|inside| inside.strip_prefix("string(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(inside));
+    let generated = |name: &str| name.starts_with("secrets.") || DYNAMIC.iter().any(|(_, ours)| *ours == name);
+    named.filter(|name| !generated(name)).map(str::to_owned).collect()
 }
 
-/// The names in `${…}` of text that is escaped already.
-fn references(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("${") {
-        if !text[..at].ends_with('$')
-            && let Some(end) = text[at..].find('}')
-        {
-            found.push(text[at + 2..at + end].to_owned());
+/// Whether a flow uses what another one keeps of its answers.
+fn depend(drafts: &[Draft]) -> bool {
+    drafts.iter().enumerate().any(|(index, draft)| {
+        let mut used = HashSet::new();
+        for step in &draft.steps {
+            secrets::texts(&Json::Object(step.config.clone()), &mut |text| used.extend(names(text)));
+        }
+        let kept_here = |name: &String| draft.steps.iter().any(|step| step.output.contains_key(name));
+        let kept_there = |name: &String| {
+            let mut others = drafts.iter().enumerate().filter(|(other, _)| *other != index);
+            others.any(|(_, other)| other.steps.iter().any(|step| step.output.contains_key(name)))
+        };
+        used.iter().any(|name| !kept_here(name) && kept_there(name))
+    })
+}
+
+/// Notes once, and not for each request, what is left out of the scripts of a folder.
+fn leave_scripts(draft: &mut Draft, scripts: &[(&str, &Json)]) {
+    for (of, events) in scripts {
+        for event in events.as_array().into_iter().flatten() {
+            let left = Script::read(event).left_out;
+            draft.left_out.extend(left.into_iter().map(|line| ((*of).to_owned(), line)));
         }
     }
-    found
 }
 
 /// Text of a collection with its `{{variables}}` marked.
-fn marked_text(text: &str) -> String {
+fn marked(text: &str) -> String {
     let mut made = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("{{") {
@@ -143,227 +290,33 @@ fn marked_text(text: &str) -> String {
         let name = rest[start + 2..start + length].trim();
         made.push_str(&rest[..start]);
         let dynamic = DYNAMIC.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| (*ours).to_owned());
-        made.push_str(&reference(&dynamic.unwrap_or_else(|| variable(name))));
+        // Of the others of its kind there is a word at least.
+        let dynamic = dynamic.or_else(|| name.starts_with("$random").then(|| "fake.word()".to_owned()));
+        if name.is_empty() {
+            made.push_str(&rest[start..start + length + 2]);
+        } else {
+            made.push_str(&reference(&dynamic.unwrap_or_else(|| variable(name))));
+        }
         rest = &rest[start + length + 2..];
     }
     made + rest
 }
 
-fn scalar(value: &Json) -> String {
-    match value {
-        Json::String(text) => text.clone(),
-        Json::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-fn value(value: &Json) -> Json {
-    text(&marked_text(&scalar(value)))
+/// A value of a collection, marked.
+fn value(value: &Json) -> String {
+    marked(&scalar(value))
 }
 
 fn described(description: &Json) -> Option<String> {
-    let text = description.as_str().or(description["content"].as_str())?;
-    Some(literal(text))
+    description.as_str().or(description["content"].as_str()).map(str::to_owned)
 }
 
-fn request_step(item: &Json, around: &Around<'_>, draft: &mut Draft) {
-    let request = &item["request"];
-    let name = item["name"].as_str().unwrap_or_default();
-    let path: Vec<&str> = around.path.iter().copied().chain([name]).collect();
-    let mut step = StepDraft { name: path.join(" / "), ..StepDraft::default() };
-    let method = request["method"].as_str().unwrap_or("GET").to_ascii_uppercase();
-    step.config.insert("method".to_owned(), text(&marked_text(&method)));
-    let url = if request.is_string() { url(request) } else { url(&request["url"]) };
-    step.config.insert("url".to_owned(), text(&url));
-    for header in request["header"].as_array().into_iter().flatten().filter(|header| header["disabled"] != json!(true)) {
-        if let Some(name) = header["key"].as_str().filter(|name| !name.trim().is_empty()) {
-            step.header(&marked_text(name.trim()), &marked_text(&scalar(&header["value"])));
+/// Takes over what a script does for a request.
+fn apply(step: &mut StepDraft, script: Script) {
+    for assertion in script.assert {
+        if !step.assert.contains(&assertion) {
+            step.assert.push(assertion);
         }
     }
-    let own = &request["auth"];
-    auth(&mut step, if own.is_object() { own } else { around.auth });
-    body(&mut step, &request["body"]);
-    let events = around.events.iter().copied().chain([&item["event"]]);
-    for event in events.flat_map(|events| events.as_array().into_iter().flatten()) {
-        script(&mut step, event);
-    }
-    if let Some(description) = described(&request["description"]) {
-        step.notes.insert(0, description);
-    }
-    draft.steps.push(step);
-}
-
-/// A URL as text, without what is disabled, with `:name` replaced.
-fn url(url: &Json) -> String {
-    let raw = url.as_str().or(url["raw"].as_str()).unwrap_or_default();
-    let mut path = marked_text(raw.split('?').next().unwrap_or_default());
-    for entry in url["variable"].as_array().into_iter().flatten() {
-        let Some(key) = entry["key"].as_str().or(entry["id"].as_str()) else { continue };
-        let value = marked_text(&scalar(&entry["value"]));
-        let value = if value.is_empty() { reference(&variable(key)) } else { value };
-        let parts = path.split('/').map(|part| if part.strip_prefix(':') == Some(key) { value.as_str() } else { part });
-        path = parts.collect::<Vec<_>>().join("/");
-    }
-    if !path.contains("://") && !path.starts_with(super::OPEN) {
-        path.insert_str(0, "http://");
-    }
-    let query = match url["query"].as_array() {
-        Some(pairs) => {
-            let kept = pairs.iter().filter(|pair| pair["disabled"] != json!(true));
-            let kept = kept.map(|pair| {
-                let (key, value) = (scalar(&pair["key"]), scalar(&pair["value"]));
-                if pair["value"].is_null() { key } else { format!("{key}={value}") }
-            });
-            kept.collect::<Vec<_>>().join("&")
-        }
-        None => raw.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
-    };
-    if query.is_empty() { path } else { format!("{path}?{}", marked_text(&query)) }
-}
-
-fn auth(step: &mut StepDraft, auth: &Json) {
-    let kind = auth["type"].as_str().unwrap_or("noauth");
-    // 2.1 has a list of keys and values, 2.0 a map.
-    let field = |name: &str| match &auth[kind] {
-        Json::Array(pairs) => pairs.iter().find(|pair| pair["key"] == json!(name)).map(|pair| value(&pair["value"])),
-        map => map.get(name).map(value),
-    };
-    let or_empty = |name: &str| field(name).unwrap_or_else(|| json!(""));
-    let made = match kind {
-        "noauth" => return,
-        "basic" | "digest" => json!({ kind: { "username": or_empty("username"), "password": or_empty("password") } }),
-        "bearer" => json!({ "bearer": or_empty("token") }),
-        "apikey" => {
-            let place = if field("in") == Some(json!("query")) { "query" } else { "header" };
-            json!({ "api_key": { "name": or_empty("key"), "value": or_empty("value"), "in": place } })
-        }
-        "oauth2" if field("accessToken").is_some() => json!({ "bearer": or_empty("accessToken") }),
-        other => return step.notes.push(format!("left out: authentication by {other}")),
-    };
-    step.config.insert("auth".to_owned(), made);
-}
-
-fn body(step: &mut StepDraft, body: &Json) {
-    if body["disabled"] == json!(true) {
-        return;
-    }
-    let enabled = |pairs: &Json| -> Vec<Json> {
-        pairs.as_array().into_iter().flatten().filter(|pair| pair["disabled"] != json!(true)).cloned().collect()
-    };
-    match body["mode"].as_str() {
-        Some("raw") => {
-            let raw = body["raw"].as_str().unwrap_or_default();
-            if raw.trim().is_empty() {
-                return;
-            }
-            let language = body["options"]["raw"]["language"].as_str();
-            let own = step.header_value("content-type").map(str::to_owned);
-            let usual = match language {
-                Some("json") => "application/json",
-                Some("xml") => "application/xml",
-                Some("html") => "text/html",
-                None if serde_json::from_str::<Json>(raw).is_ok_and(|json| json.is_object()) => "application/json",
-                Some(_) | None => "text/plain",
-            };
-            step.body(own.as_deref().unwrap_or(usual), &marked_text(raw));
-        }
-        Some("urlencoded") => {
-            for pair in enabled(&body["urlencoded"]) {
-                step.add("form", &marked_text(&scalar(&pair["key"])), value(&pair["value"]));
-            }
-        }
-        Some("formdata") => {
-            for part in enabled(&body["formdata"]) {
-                let name = marked_text(&scalar(&part["key"]));
-                match (part["type"].as_str(), part["src"].as_str()) {
-                    (Some("file"), Some(file)) => step.add("multipart", &name, json!({ "file": literal(file) })),
-                    (Some("file"), None) => step.notes.push(format!("left out: a file for the part {name}")),
-                    _ => step.add("multipart", &name, value(&part["value"])),
-                }
-            }
-        }
-        Some("graphql") => {
-            let variables = body["graphql"]["variables"].as_str().unwrap_or_default();
-            let mut graphql = json!({ "query": value(&body["graphql"]["query"]) });
-            if let Ok(Json::Object(map)) = serde_json::from_str::<Json>(variables) {
-                let marked = serde_json::from_str(&marked_text(&Json::Object(map).to_string())).unwrap_or_default();
-                graphql["variables"] = super::literal_json(&marked);
-            }
-            step.config.insert("graphql".to_owned(), graphql);
-        }
-        Some("file") => step.notes.push("left out: the body from a file".to_owned()),
-        Some(_) | None => {}
-    }
-}
-
-/// A line of a script that can be taken over: its words, without what they are about.
-struct Patterns {
-    status: regex::Regex,
-    one_of: regex::Regex,
-    captures: regex::Regex,
-    json: regex::Regex,
-    title: regex::Regex,
-}
-
-static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
-    let compile = |pattern: &str| regex::Regex::new(pattern).expect("the patterns are fixed");
-    Patterns {
-        status: compile(
-            r"pm\.response\.to\.have\.status\(\s*(\d{3})\s*\)|pm\.expect\(\s*pm\.response\.(?:code|status)\s*\)\.to\.(?:be\.)?(?:equal|eql|eq)s?\(\s*(\d{3})\s*\)|responseCode\.code\s*={2,3}\s*(\d{3})",
-        ),
-        one_of: compile(r"pm\.expect\(\s*pm\.response\.code\s*\)\.to\.be\.oneOf\(\s*\[([\d,\s]+)\]\s*\)"),
-        captures: compile(
-            r#"pm\.(?:environment|collectionVariables|globals|variables)\.set\(\s*["']([^"']+)["']\s*,\s*(?:pm\.response\.json\(\)|([A-Za-z_]\w*))((?:\.[A-Za-z_]\w*|\[\d+\])+)\s*\)"#,
-        ),
-        json: compile(r"(?:var|let|const)\s+([A-Za-z_]\w*)\s*=\s*(?:pm\.response\.json\(\)|JSON\.parse\(\s*responseBody\s*\))"),
-        title: compile(r#"pm\.test\(\s*["'`]([^"'`]+)["'`]"#),
-    }
-});
-
-/// Takes over what a script checks of the status and keeps of the body; the rest is named.
-fn script(step: &mut StepDraft, event: &Json) {
-    let source = match &event["script"]["exec"] {
-        Json::Array(lines) => lines.iter().filter_map(Json::as_str).collect::<Vec<_>>().join("\n"),
-        other => other.as_str().unwrap_or_default().to_owned(),
-    };
-    let lines: Vec<&str> =
-        source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).collect();
-    if lines.is_empty() || event["disabled"] == json!(true) {
-        return;
-    }
-    if event["listen"].as_str() != Some("test") {
-        return step.notes.push(format!("left out: a script of {} lines that runs before the request", lines.len()));
-    }
-    let parsed: HashSet<&str> =
-        PATTERNS.json.captures_iter(&source).filter_map(|found| found.get(1)).map(|name| name.as_str()).collect();
-    let mut title = None;
-    let mut left = Vec::new();
-    for line in lines {
-        title = PATTERNS.title.captures(line).and_then(|found| found.get(1)).map(|it| it.as_str()).or(title);
-        let mut taken = false;
-        if let Some(found) = PATTERNS.status.captures(line) {
-            let status = found.iter().skip(1).flatten().next().map_or("200", |status| status.as_str());
-            step.assert.push(format!("status == {status}"));
-            taken = true;
-        }
-        if let Some(found) = PATTERNS.one_of.captures(line) {
-            step.assert.push(format!("status in [{}]", found[1].trim()));
-            taken = true;
-        }
-        if let Some(found) = PATTERNS.captures.captures(line)
-            && found.get(2).is_none_or(|name| parsed.contains(name.as_str()))
-        {
-            step.output.insert(variable(&found[1]), format!("body{}", &found[3]));
-            taken = true;
-        }
-        // What only holds other lines together says nothing.
-        let frame = PATTERNS.json.is_match(line) || PATTERNS.title.is_match(line) || !line.contains(char::is_alphanumeric);
-        if !taken && !frame {
-            left.push(title.map_or_else(|| line.to_owned(), |title| format!("{title}: {line}")));
-        }
-    }
-    step.assert.dedup();
-    for line in left {
-        step.notes.push(format!("left out of its script: {line}"));
-    }
+    step.output.extend(script.output);
 }

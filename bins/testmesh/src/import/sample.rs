@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value as Json, json};
 
-/// How deep a value is made; what is below is left out where it may be.
-const DEEPEST: usize = 8;
+/// How many `$ref` may lead to each other.
+const LONGEST_CHAIN: usize = 16;
+/// How deep a value is made; what is below is left out.
+const DEEPEST: usize = 24;
+/// How many values one sample has at most.
+const MOST_VALUES: usize = 2_000;
 /// Texts and lists are not made longer than this, whatever a schema asks for.
 const LONGEST: u64 = 64;
 
@@ -15,50 +19,89 @@ impl<'d> Document<'d> {
     /// What a `$ref` leads to, or the value itself. What leads out of the document is null.
     pub(super) fn resolve(self, value: &'d Json) -> &'d Json {
         let mut value = value;
-        for _ in 0..DEEPEST {
-            let Some(reference) = value.get("$ref").and_then(Json::as_str) else { return value };
-            let pointer = reference.strip_prefix('#').unwrap_or("/nowhere");
-            value = self.0.pointer(pointer).unwrap_or(&Json::Null);
+        for _ in 0..LONGEST_CHAIN {
+            let Some(reference) = reference(value) else { return value };
+            value = self.find(reference);
         }
         &Json::Null
     }
 
-    /// A value of the schema.
-    pub(super) fn sample(self, schema: &'d Json) -> Json {
-        self.sample_at(schema, 0)
+    fn find(self, reference: &str) -> &'d Json {
+        let Some(pointer) = reference.strip_prefix('#') else { return &Json::Null };
+        let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8_lossy();
+        self.0.pointer(&pointer).unwrap_or(&Json::Null)
     }
 
-    fn sample_at(self, schema: &'d Json, depth: usize) -> Json {
-        let schema = self.resolve(schema);
+    /// A value of the schema.
+    pub(super) fn sample(self, schema: &'d Json) -> Json {
+        let mut sampler = Sampler { document: self, path: Vec::new(), depth: 0, n_values: 0 };
+        sampler.value(schema).unwrap_or_default()
+    }
+}
+
+fn reference(value: &Json) -> Option<&str> {
+    value.get("$ref").and_then(Json::as_str)
+}
+
+struct Sampler<'d> {
+    document: Document<'d>,
+    /// The references that led here.
+    path: Vec<&'d str>,
+    depth: usize,
+    n_values: usize,
+}
+
+impl<'d> Sampler<'d> {
+    /// A value of the schema; none for one inside itself, or where there are too many already.
+    fn value(&mut self, schema: &'d Json) -> Option<Json> {
+        self.n_values += 1;
+        if self.depth >= DEEPEST || self.n_values > MOST_VALUES {
+            return None;
+        }
+        let known = self.path.len();
+        let mut schema = schema;
+        while let Some(name) = reference(schema) {
+            if self.path.contains(&name) {
+                self.path.truncate(known);
+                return None;
+            }
+            self.path.push(name);
+            schema = self.document.find(name);
+        }
+        self.depth += 1;
+        let value = self.of(schema);
+        self.depth -= 1;
+        self.path.truncate(known);
+        Some(value)
+    }
+
+    fn of(&mut self, schema: &'d Json) -> Json {
         let written = schema.get("example").or_else(|| schema["examples"].get(0));
         let written = written.or_else(|| schema.get("default").filter(|value| !value.is_null()));
         let written = written.or_else(|| schema.get("const")).or_else(|| schema["enum"].get(0));
         if let Some(written) = written {
             return written.clone();
         }
-        if depth > DEEPEST {
-            return Json::Null;
-        }
         if let Some(parts) = schema["allOf"].as_array() {
-            let mut whole = self.typed(schema, depth);
+            let mut whole = self.typed(schema);
             for part in parts {
-                merge(&mut whole, self.sample_at(part, depth + 1));
+                merge(&mut whole, self.value(part).unwrap_or_default());
             }
             return whole;
         }
         let choices = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
         let choice = choices.and_then(|choices| choices.iter().find(|choice| choice["type"] != json!("null")));
         if let Some(choice) = choice {
-            let mut whole = self.sample_at(choice, depth + 1);
+            let mut whole = self.value(choice).unwrap_or_default();
             if schema["properties"].is_object() {
-                merge(&mut whole, self.typed(schema, depth));
+                merge(&mut whole, self.typed(schema));
             }
             return whole;
         }
-        self.typed(schema, depth)
+        self.typed(schema)
     }
 
-    fn typed(self, schema: &'d Json, depth: usize) -> Json {
+    fn typed(&mut self, schema: &'d Json) -> Json {
         let kind = match &schema["type"] {
             Json::String(kind) => kind.as_str(),
             // 3.1 has lists of types.
@@ -68,12 +111,11 @@ impl<'d> Document<'d> {
             _ => return Json::Null,
         };
         match kind {
-            "object" => self.object(schema, depth),
+            "object" => self.object(schema),
             "array" => {
                 let n = schema["minItems"].as_u64().unwrap_or(1).clamp(1, LONGEST);
-                let item = self.sample_at(&schema["items"], depth + 1);
-                let n = if item.is_null() && schema["minItems"].is_null() { 0 } else { n };
-                (0..n).map(|_| item.clone()).collect()
+                let item = self.value(&schema["items"]).filter(|item| !item.is_null());
+                item.map_or_else(|| json!([]), |item| (0..n).map(|_| item.clone()).collect())
             }
             "string" => Json::String(words(schema)),
             "integer" => whole(number(schema).ceil()),
@@ -86,16 +128,19 @@ impl<'d> Document<'d> {
         }
     }
 
-    fn object(self, schema: &'d Json, depth: usize) -> Json {
+    fn object(&mut self, schema: &'d Json) -> Json {
         let required = schema["required"].as_array();
         let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|known| known == name));
         let mut object = Map::new();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let resolved = self.resolve(property);
-            if resolved["readOnly"] == json!(true) || (depth >= DEEPEST - 2 && !is_required(name)) {
+            if self.document.resolve(property)["readOnly"] == json!(true) {
                 continue;
             }
-            object.insert(name.clone(), self.sample_at(property, depth + 1));
+            match self.value(property) {
+                Some(value) => drop(object.insert(name.clone(), value)),
+                None if is_required(name) => drop(object.insert(name.clone(), Json::Null)),
+                None => {}
+            }
         }
         Json::Object(object)
     }
@@ -175,9 +220,15 @@ mod tests {
             (json!({"type": "number", "maximum": 0.5}), json!(0.5)),
             (json!({"type": "integer", "multipleOf": 5, "minimum": 7}), json!(10)),
             (json!({"enum": ["a", "b"]}), json!("a")),
-            (json!({"type": "object", "properties": {"a": {"type": "boolean"}, "id": {"type": "integer", "readOnly": true}}}), json!({"a": true})),
+            (
+                json!({"type": "object", "properties": {"a": {"type": "boolean"}, "id": {"type": "integer", "readOnly": true}}}),
+                json!({"a": true}),
+            ),
             (json!({"type": "array", "minItems": 2, "items": {"const": 1}}), json!([1, 1])),
-            (json!({"allOf": [{"properties": {"a": {"example": 1}}}, {"properties": {"b": {"example": 2}}}]}), json!({"a": 1, "b": 2})),
+            (
+                json!({"allOf": [{"properties": {"a": {"example": 1}}}, {"properties": {"b": {"example": 2}}}]}),
+                json!({"a": 1, "b": 2}),
+            ),
             (json!({"oneOf": [{"type": "null"}, {"type": "string"}]}), json!("text")),
             (json!({}), Json::Null),
         ] {
@@ -187,14 +238,21 @@ mod tests {
 
     #[test]
     fn a_schema_inside_itself_comes_to_an_end() {
-        let document = json!({"node": {
-            "type": "object", "required": ["next"],
-            "properties": {"name": {"type": "string"}, "next": {"$ref": "#/node"}, "all": {"type": "array", "items": {"$ref": "#/node"}}},
-        }});
+        let document = json!({
+            "node": {
+                "type": "object", "required": ["next"],
+                "properties": {"name": {"type": "string"}, "next": {"$ref": "#/node"}, "all": {"type": "array", "items": {"$ref": "#/node"}}},
+            },
+            "wide": {"properties": {"a": {"$ref": "#/a"}, "b": {"$ref": "#/a"}}},
+            "a": {"properties": {"c": {"$ref": "#/b"}, "d": {"$ref": "#/b"}}},
+            "b": {"type": "array", "minItems": 64, "items": {"type": "array", "minItems": 64, "items": {"$ref": "#/wide"}}},
+        });
+        let leaf = json!({"name": "text", "next": null, "all": []});
         let made = Document(&document).sample(&document["node"]);
-        assert!(made["next"]["next"]["name"] == json!("text"), "{made}");
-        assert!(made.to_string().len() < 200_000, "{}", made.to_string().len());
+        assert_eq!(made, json!({"name": "text", "next": leaf, "all": [leaf]}));
+        assert!(Document(&document).sample(&document["wide"]).to_string().len() < 400_000);
         let circle = json!({"$ref": "#"});
         assert_eq!(Document(&circle).sample(&circle), Json::Null);
+        assert_eq!(Document(&circle).resolve(&circle), &Json::Null);
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod concurrency;
 mod formats;
+mod import;
 #[cfg(unix)]
 mod interrupts;
 mod parity;

@@ -47,10 +47,8 @@ impl<'t> Decoder<'t, '_> {
 
     /// Reports a value that looks like a secret.
     pub(crate) fn secret(&mut self, key: &str, node: &Node<'t>) {
-        // Shorter than every token, and than what looks random.
-        let Some(text) = node.text().filter(|text| text.len() >= 20 && !may_refer(text)) else { return };
-        let value = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("Basic ")).unwrap_or(text).trim();
-        if known_token(value) || (random(value) && secret_key(key)) {
+        let Some(text) = node.text().filter(|text| !may_refer(text)) else { return };
+        if looks_like_secret(key, text) {
             let message = format!("the value of `{key}` looks like a secret written into the file");
             let help = "keep it in an environment and write `${secrets.NAME}`, or `${NAME}` with `env_file`".to_owned();
             self.findings.warning(Code::SecretInFile, node.span, message).help(help);
@@ -104,6 +102,17 @@ impl<'t> Decoder<'t, '_> {
             self.findings.warning(Code::KafkaNoMatch, entry.key_span, message).help(help);
         }
     }
+}
+
+/// Whether the value of a key looks like a secret that a machine made: a well-known kind of token whatever the key is
+/// called, or at least 20 mixed letters and digits where the key is called like one.
+pub fn looks_like_secret(key: &str, value: &str) -> bool {
+    // Shorter than every token, and than what looks random.
+    if value.len() < 20 {
+        return false;
+    }
+    let value = value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("Basic ")).unwrap_or(value).trim();
+    known_token(value) || (random(value) && secret_key(key))
 }
 
 fn secret_key(key: &str) -> bool {
