@@ -187,10 +187,11 @@ impl<'f> Request<'f> {
             "cookie" if value.contains('=') => self.step.header("Cookie", value),
             "cookie" => self.leave(format!("the cookies of the file {value}")),
             "proxy" if value.contains("://") && !value.starts_with("http://") => {
-                self.leave("--proxy: it takes http proxies".to_owned())
+                self.leave("--proxy: it takes http proxies".to_owned());
             }
             "proxy" => {
-                self.step.set("proxy", if value.contains("://") { value.to_owned() } else { format!("http://{value}") })
+                self.step
+                    .set("proxy", if value.contains("://") { value.to_owned() } else { format!("http://{value}") });
             }
             "max-time" if value.parse::<f64>().is_ok_and(|limit| limit > 0.0 && limit < 86_400.0) => {
                 self.step.set("timeout", format!("{value}s"));
@@ -255,16 +256,12 @@ impl<'f> Request<'f> {
             }),
         };
         let text = bytes.filter(|bytes| bytes.len() <= LARGEST_BODY).and_then(|bytes| String::from_utf8(bytes).ok());
-        match text {
-            Some(text) => {
-                self.step.comments.push(format!("the body is that of {file}"));
-                Some(unmarked(&text))
-            }
-            None => {
-                self.leave(format!("the body from {file}, which is no text that can be read from here"));
-                None
-            }
+        if text.is_some() {
+            self.step.comments.push(format!("the body is that of {file}"));
+        } else {
+            self.leave(format!("the body from {file}, which is no text that can be read from here"));
         }
+        text.map(|text| unmarked(&text))
     }
 
     fn form(&mut self, value: &str, files: bool) {

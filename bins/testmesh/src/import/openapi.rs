@@ -34,9 +34,10 @@ pub(crate) fn read(document: &Json, name: &str, group_by: GroupBy) -> Result<Vec
             if !METHODS.contains(&method.as_str()) || !operation.is_object() || !path.starts_with('/') {
                 continue;
             }
-            let operation = Operation { document: Document(document), path, item: shared, method, operation };
+            let operation =
+                Operation { document: Document(document), path, item: shared, method, described: operation };
             let name = operation.name();
-            let tag = operation.operation["tags"][0].as_str();
+            let tag = operation.described["tags"][0].as_str();
             let (key, flow, tag) = match group_by {
                 GroupBy::Request => (distinct(&name, &mut names), format!("{title}: {name}"), tag),
                 GroupBy::Group => {
@@ -65,18 +66,18 @@ struct Operation<'d> {
     path: &'d str,
     item: &'d Json,
     method: &'d str,
-    operation: &'d Json,
+    described: &'d Json,
 }
 
 impl<'d> Operation<'d> {
     fn name(&self) -> String {
-        let id = self.operation["operationId"].as_str().filter(|id| !id.trim().is_empty());
+        let id = self.described["operationId"].as_str().filter(|id| !id.trim().is_empty());
         id.map_or_else(|| format!("{} {}", self.method.to_uppercase(), self.path), str::to_owned)
     }
 
     /// Where the API is, with the defaults of the server's variables.
     fn server(&self) -> String {
-        let servers = [self.operation, self.item, self.document.0];
+        let servers = [self.described, self.item, self.document.0];
         let server = servers.iter().find_map(|place| place["servers"].get(0));
         let mut url = server.and_then(|server| server["url"].as_str()).unwrap_or("/").to_owned();
         for (name, variable) in server.and_then(|server| server["variables"].as_object()).into_iter().flatten() {
@@ -89,8 +90,8 @@ impl<'d> Operation<'d> {
     fn add_to(&self, draft: &mut Draft) {
         let mut step = StepDraft { name: self.name(), ..StepDraft::default() };
         step.place = format!("{} {}", self.method.to_uppercase(), self.path);
-        step.comments.extend(self.operation["summary"].as_str().map(str::to_owned));
-        if self.operation["deprecated"] == json!(true) {
+        step.comments.extend(self.described["summary"].as_str().map(str::to_owned));
+        if self.described["deprecated"] == json!(true) {
             step.comments.push("deprecated".to_owned());
         }
         step.set("method", self.method.to_uppercase());
@@ -116,7 +117,7 @@ impl<'d> Operation<'d> {
     /// The operation's own, and those of its path that it does not replace.
     fn parameters(&self) -> Vec<&'d Json> {
         let of = |place: &'d Json| place["parameters"].as_array().into_iter().flatten();
-        let own: Vec<&Json> = of(self.operation).map(|parameter| self.document.resolve(parameter)).collect();
+        let own: Vec<&Json> = of(self.described).map(|parameter| self.document.resolve(parameter)).collect();
         let same = |left: &Json, right: &Json| left["name"] == right["name"] && left["in"] == right["in"];
         let shared = of(self.item).map(|parameter| self.document.resolve(parameter));
         let shared: Vec<&Json> = shared.filter(|shared| !own.iter().any(|own| same(own, shared))).collect();
@@ -166,7 +167,7 @@ impl<'d> Operation<'d> {
     }
 
     fn security(&self, step: &mut StepDraft, draft: &mut Draft) {
-        let required = self.operation.get("security").unwrap_or(&self.document.0["security"]);
+        let required = self.described.get("security").unwrap_or(&self.document.0["security"]);
         // The first alternative; an empty one means that none is needed.
         let Some(alternative) = required.get(0).and_then(Json::as_object) else { return };
         for name in alternative.keys() {
@@ -208,8 +209,8 @@ impl<'d> Operation<'d> {
     }
 
     fn body(&self, step: &mut StepDraft) {
-        let body = self.document.resolve(&self.operation["requestBody"]);
-        if body.is_null() && !self.operation["requestBody"].is_null() {
+        let body = self.document.resolve(&self.described["requestBody"]);
+        if body.is_null() && !self.described["requestBody"].is_null() {
             step.left_out.push("a body that is not in this document".to_owned());
         }
         let Some(content) = body["content"].as_object().filter(|content| !content.is_empty()) else { return };
@@ -257,7 +258,7 @@ impl<'d> Operation<'d> {
 
     /// What the answer's status must be: one of those that mean success.
     fn expected(&self) -> String {
-        let codes = self.operation["responses"].as_object().into_iter().flatten().map(|(code, _)| code.as_str());
+        let codes = self.described["responses"].as_object().into_iter().flatten().map(|(code, _)| code.as_str());
         let codes: Vec<&str> = codes.collect();
         let good: Vec<&str> = codes.iter().copied().filter(|code| code.len() == 3 && code.starts_with('2')).collect();
         let exact: Vec<&str> = good.iter().copied().filter(|code| code.parse::<u16>().is_ok()).collect();

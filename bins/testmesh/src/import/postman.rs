@@ -107,12 +107,8 @@ impl<'c> Collection<'c> {
         Self { root, title, variables }
     }
 
-    fn draft(&self, name: String) -> Draft {
-        Draft { name, ..Draft::default() }
-    }
-
     fn one(&self, items: &'c [Json], around: &Around<'c>) -> Draft {
-        let mut draft = self.draft(self.title.clone());
+        let mut draft = self::draft(self.title.clone());
         draft.description = described(&self.root["info"]["description"]);
         self.steps(items, around, &mut draft);
         leave_scripts(&mut draft, &around.scripts);
@@ -120,13 +116,13 @@ impl<'c> Collection<'c> {
     }
 
     fn by_folder(&self, items: &'c [Json], around: &Around<'c>) -> Vec<Draft> {
-        let mut own = self.draft(self.title.clone());
+        let mut own = draft(self.title.clone());
         own.description = described(&self.root["info"]["description"]);
         let mut drafts = Vec::new();
         for item in items {
             if item["item"].is_array() {
                 let folder = item["name"].as_str().unwrap_or("folder");
-                let mut draft = self.draft(format!("{}: {folder}", self.title));
+                let mut draft = self::draft(format!("{}: {folder}", self.title));
                 draft.description = described(&item["description"]);
                 self.folder(item, around, &mut draft);
                 drafts.push(draft);
@@ -145,7 +141,7 @@ impl<'c> Collection<'c> {
         let mut all = self.one(items, around);
         let left_out = std::mem::take(&mut all.left_out);
         let alone = all.steps.into_iter().map(|step| {
-            let mut draft = self.draft(format!("{}: {}", self.title, step.name));
+            let mut draft = self::draft(format!("{}: {}", self.title, step.name));
             draft.steps.push(step);
             draft
         });
@@ -220,7 +216,7 @@ impl<'c> Collection<'c> {
             let ready = |name: &&String| {
                 names(&self.variables[*name]).iter().all(|other| !left.contains(&other) || other == *name)
             };
-            let next = left.iter().position(|name| ready(name)).unwrap_or(0);
+            let next = left.iter().position(ready).unwrap_or(0);
             let name = left.remove(next);
             draft.env.insert(name.clone(), self.variables[name].clone());
         }
@@ -247,6 +243,10 @@ impl<'c> Collection<'c> {
     }
 }
 
+fn draft(name: String) -> Draft {
+    Draft { name, ..Draft::default() }
+}
+
 /// The names of variables in a text; not those of generators.
 fn names(text: &str) -> Vec<String> {
     let named = references(text)
@@ -263,11 +263,11 @@ fn depend(drafts: &[Draft]) -> bool {
             secrets::texts(&Json::Object(step.config.clone()), &mut |text| used.extend(names(text)));
         }
         let kept_here = |name: &String| draft.steps.iter().any(|step| step.output.contains_key(name));
-        let kept_there = |name: &String| {
+        let kept_elsewhere = |name: &String| {
             let mut others = drafts.iter().enumerate().filter(|(other, _)| *other != index);
             others.any(|(_, other)| other.steps.iter().any(|step| step.output.contains_key(name)))
         };
-        used.iter().any(|name| !kept_here(name) && kept_there(name))
+        used.iter().any(|name| !kept_here(name) && kept_elsewhere(name))
     })
 }
 

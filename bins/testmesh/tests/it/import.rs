@@ -1,5 +1,6 @@
 //! `testmesh import`: each file of `import/` comes to the flows in its `.expect`, and these validate.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,7 +28,7 @@ fn written(folder: &Folder) -> String {
     let mut all = String::new();
     for file in files {
         let name = file.file_name().and_then(|name| name.to_str()).expect("a file has a name").to_owned();
-        all.push_str(&format!("=== {name}\n{}", std::fs::read_to_string(&file).expect("it can be read")));
+        let _ = write!(all, "=== {name}\n{}", std::fs::read_to_string(&file).expect("it can be read"));
     }
     all
 }
@@ -47,7 +48,7 @@ fn every_format_comes_to_flows_that_validate() {
         let expected = std::fs::read_to_string(format!("{source}.expect")).unwrap_or_default();
         let found = written(&folder);
         if found != expected {
-            wrong.push_str(&format!("{source}:\n{found}\n"));
+            let _ = writeln!(wrong, "{source}:\n{found}");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

@@ -2,6 +2,7 @@
 //! line is named. A line that runs under a condition or in a loop is never taken over.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use indexmap::IndexMap;
@@ -248,13 +249,13 @@ impl Reader<'_> {
         }
         let mut path = "body".to_owned();
         for part in PATTERNS.part.captures_iter(&found["path"]) {
-            match (part.get(1), part.get(2), part.get(3)) {
-                (Some(key), ..) if WORDS.contains(&key.as_str()) => path.push_str(&format!("[\"{}\"]", key.as_str())),
-                (Some(key), ..) => path.push_str(&format!(".{}", key.as_str())),
-                (_, Some(index), _) => path.push_str(&format!("[{}]", index.as_str())),
-                (_, _, Some(key)) => path.push_str(&format!("[\"{}\"]", key.as_str())),
-                _ => {}
-            }
+            // Writing to a text cannot fail.
+            let _ = match (part.get(1), part.get(2), part.get(3)) {
+                (Some(key), ..) if !WORDS.contains(&key.as_str()) => write!(path, ".{}", key.as_str()),
+                (_, Some(index), _) => write!(path, "[{}]", index.as_str()),
+                (Some(key), ..) | (.., Some(key)) => write!(path, "[\"{}\"]", key.as_str()),
+                (None, None, None) => Ok(()),
+            };
         }
         Some(path)
     }
@@ -392,7 +393,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
             r#"(?:pm\.(?:environment|collectionVariables|globals|variables)\.set|postman\.set(?:Environment|Global)Variable)\(\s*["'](?P<name>[^"']+)["']\s*,\s*(?P<value>.+?)\s*\)"#,
         ),
         status: whole(
-            r#"pm\.response\.to\.have\.status\(\s*(\d{3})\s*\)|pm\.expect\(\s*pm\.response\.code\s*\)\.to\.(?:be\.)?(?:equals?|eql|eq)\(\s*(\d{3})\s*\)|tests\[[^\]]*\]\s*=\s*responseCode\.code\s*={2,3}\s*(\d{3})"#,
+            r"pm\.response\.to\.have\.status\(\s*(\d{3})\s*\)|pm\.expect\(\s*pm\.response\.code\s*\)\.to\.(?:be\.)?(?:equals?|eql|eq)\(\s*(\d{3})\s*\)|tests\[[^\]]*\]\s*=\s*responseCode\.code\s*={2,3}\s*(\d{3})",
         ),
         one_of: whole(r"pm\.expect\(\s*pm\.response\.code\s*\)\.to\.be\.oneOf\(\s*\[([\d,\s]+)\]\s*\)"),
         to_be: whole(r"pm\.response\.to\.be\.(ok|success|json|notFound|unauthorized|forbidden|badRequest)"),
