@@ -260,7 +260,11 @@ impl<L> Links<L> {
 
     /// Keeps one for the next step.
     pub(super) fn give(&self, endpoint: &Endpoint, link: L) {
-        self.idle.lock().entry(endpoint.clone()).or_default().push(link);
+        let mut idle = self.idle.lock();
+        match idle.get_mut(endpoint) {
+            Some(links) => links.push(link),
+            None => drop(idle.insert(endpoint.clone(), vec![link])),
+        }
     }
 }
 

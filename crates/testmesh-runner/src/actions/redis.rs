@@ -1,26 +1,26 @@
 //! `redis`: every command of Redis, by its name in the action (`redis.get`) or in `command`.
 //!
-//! The client is a library over a socket that the run's connector opened. A reply that sends a command to another node of
-//! a cluster is followed.
+//! The protocol is spoken here, over a socket that the run's connector opened. A reply that sends a command to another node
+//! of a cluster is followed.
 
 mod command;
 mod link;
-mod reply;
+mod protocol;
 mod wait;
 
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytestring::ByteString;
 
 use self::command::Command;
 use self::link::{Links, RedisError, Target};
+use self::protocol::Refusal;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm, Example, Field, Kind, ResultField};
 use crate::actions::messages;
 use crate::engine::{ActionContext, at_once};
 use crate::record::ErrorKind;
 use crate::units::show_duration;
-use crate::value::Value;
+use crate::value::{Shape, Value};
 
 const fn optional(name: &'static str, aliases: &'static [&'static str], kind: Kind, doc: &'static str) -> Field {
     Field { name, aliases, kind, required: false, default: None, doc }
@@ -168,6 +168,9 @@ static SPEC: ActionSpec = ActionSpec {
     ],
 };
 
+static REQUEST: Shape<2> = Shape::new(["server", "command"]);
+static RESULT: Shape<7> = Shape::new(["ok", "exists", "deleted", "count", "value", "duration_ms", "error"]);
+
 /// The action.
 pub(crate) struct Redis;
 
@@ -191,11 +194,11 @@ impl Action for Redis {
         let links = cx.resource(Links::default);
         let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));
         let since = Instant::now();
-        let asked = tokio::time::timeout(limit, links.ask(cx, &target, &command)).await;
-        let request = Value::map([("server", Value::Text(target.shown())), ("command", command.shown())]);
-        let reply = match asked {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(RedisError::Refused { code, message })) => Err((code, message)),
+        let asked = tokio::time::timeout(limit, link::ask(cx.connector(), &links, &target, &command)).await;
+        let request = REQUEST.map([Value::Text(target.shown()), command.shown()]);
+        let (value, refusal) = match asked {
+            Ok(Ok(value)) => (value, None),
+            Ok(Err(RedisError::Refused(refusal))) => (Value::Null, Some(refusal)),
             Ok(Err(error)) => return Err(with_request(error.into_action_error(&target.shown()), request)),
             Err(_) => {
                 let message = format!("`{}`: no reply within {}", target.shown(), show_duration(limit));
@@ -203,15 +206,11 @@ impl Action for Redis {
             }
         };
         let took = Value::from(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let (value, refusal) = match reply {
-            Ok(value) => (value, None),
-            Err(refusal) => (Value::Null, Some(refusal)),
-        };
         let result = result(&command, value, took, refusal.as_ref());
         let result = ActionResult { request: request.into(), response: result.clone().into(), result, primary: None };
         match refusal {
-            Some((code, message)) if !cx.step.asserts_on("error") => {
-                let error = RedisError::Refused { code, message }.into_action_error(&target.shown());
+            Some(refusal) if !cx.step.asserts_on("error") => {
+                let error = RedisError::Refused(refusal).into_action_error(&target.shown());
                 Err(ActionError { partial: Some(Box::new(result)), ..error })
             }
             _ => Ok(result),
@@ -224,7 +223,7 @@ fn with_request(error: ActionError, request: Value) -> ActionError {
     ActionError { partial: Some(Box::new(partial)), ..error }
 }
 
-fn result(command: &Command, value: Value, took: Value, refusal: Option<&(ByteString, String)>) -> Value {
+fn result(command: &Command, value: Value, took: Value, refusal: Option<&Refusal>) -> Value {
     let number = value.as_i64().filter(|_| matches!(value, Value::Int(_)));
     let length = || match &value {
         Value::List(_) | Value::Map(_) => value.len().and_then(|length| i64::try_from(length).ok()),
@@ -237,16 +236,16 @@ fn result(command: &Command, value: Value, took: Value, refusal: Option<&(ByteSt
         Value::List(_) | Value::Map(_) => !value.is_empty(),
         _ => true,
     };
-    let error = refusal.map_or(Value::Null, |(code, message)| {
-        Value::map([("code", Value::Text(code.clone())), ("message", Value::from(message.as_str()))])
+    let error = refusal.map_or(Value::Null, |Refusal { code, message }| {
+        Value::map([("code", Value::Text(code.clone())), ("message", Value::Text(message.clone()))])
     });
-    Value::map([
-        ("ok", Value::Bool(refusal.is_none() && !value.is_null())),
-        ("exists", Value::Bool(exists)),
-        ("deleted", Value::Int(if command.deletes() { number.unwrap_or(0) } else { 0 })),
-        ("count", Value::Int(count)),
-        ("value", value),
-        ("duration_ms", took),
-        ("error", error),
+    RESULT.map([
+        Value::Bool(refusal.is_none() && !value.is_null()),
+        Value::Bool(exists),
+        Value::Int(if command.deletes() { number.unwrap_or(0) } else { 0 }),
+        Value::Int(count),
+        value,
+        took,
+        error,
     ])
 }

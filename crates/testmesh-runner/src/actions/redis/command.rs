@@ -9,9 +9,12 @@ use crate::engine::Resolved;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
-/// A command: its name in capitals first, of one or two words.
+/// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
+    /// Its name in capitals: the first word.
+    name: String,
+    /// All of its words, as they are written.
     pub(super) words: Vec<Bytes>,
 }
 
@@ -64,21 +67,17 @@ impl Command {
             words.extend([Bytes::from_static(b"PX"), lifetime("PX", ttl)]);
         }
         words.extend(config.list("args")?.iter().map(word));
-        Ok(Self { words })
-    }
-
-    fn name(&self) -> String {
-        self.words.first().map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).unwrap_or_default()
+        Ok(Self { name, words })
     }
 
     /// Whether its integer says how many keys are gone.
     pub(super) fn deletes(&self) -> bool {
-        matches!(self.name().as_str(), "DEL" | "UNLINK")
+        matches!(self.name.as_str(), "DEL" | "UNLINK")
     }
 
     /// For the record. What `AUTH` and its like say is not shown.
     pub(super) fn shown(&self) -> Value {
-        let secret = matches!(self.name().as_str(), "AUTH" | "HELLO" | "ACL" | "MIGRATE");
+        let secret = matches!(self.name.as_str(), "AUTH" | "HELLO" | "ACL" | "MIGRATE");
         let shown = |(at, word): (usize, &Bytes)| match std::str::from_utf8(word) {
             _ if secret && at > 0 => Value::from("***"),
             Ok(text) => Value::from(text),
@@ -218,7 +217,7 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        let command = Command { words: vec!["AUTH".into(), "secret".into()] };
+        let command = Command { name: "AUTH".to_owned(), words: vec!["AUTH".into(), "secret".into()] };
         assert_eq!(command.shown().to_json(), json!(["AUTH", "***"]));
     }
 }

@@ -7,24 +7,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use bytestring::ByteString;
-use redis::{PushInfo, PushKind};
 use testmesh_shared::net::Connector;
-use tokio::sync::mpsc;
 
-use super::link::{Link, Links, RedisError, Target};
-use super::{Redis, reply};
+use super::Redis;
+use super::link::{self, Link, Links, RedisError, Target};
+use super::protocol::Said;
 use crate::action::{ActionError, Arm, Expectation};
-use crate::actions::messages::{Expected, Source};
+use crate::actions::messages::{Expected, Source, value_and_raw};
 use crate::engine::{ActionContext, Resolved};
 use crate::flow::Step;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
-/// Messages of a channel that may wait to be looked at. More than this at once is an error, not a gap.
-const MOST_WAITING: usize = 10_000;
 /// Entries that one reading of a stream brings.
-const PAGE: usize = 1_000;
+const PAGE: &str = "1000";
 
 /// What is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +80,8 @@ impl Arm for Redis {
         match waits {
             Waits::Channels | Waits::Patterns => {
                 let patterns = waits == Waits::Patterns;
-                expected.arm(cx, Channels { place, names, patterns, subscription: None }, request).await
+                let channels = Channels { place, names, patterns, link: None, early: VecDeque::new() };
+                expected.arm(cx, channels, request).await
             }
             Waits::Stream => {
                 let from = config.text("from")?.filter(|from| from != "$");
@@ -109,43 +108,59 @@ struct Place {
 }
 
 impl Place {
+    async fn open(&self) -> Result<Link, RedisError> {
+        link::open(&self.connector, &self.links, &self.target).await
+    }
+
     fn failed(&self, error: RedisError) -> ActionError {
         error.into_action_error(&self.target.shown())
     }
 }
 
-/// Channels, or patterns of their names.
+/// Channels, or patterns of their names. What waits to be read waits at the server, which hangs up when it is too much.
 struct Channels {
     place: Place,
     names: Vec<ByteString>,
     patterns: bool,
-    subscription: Option<Subscription>,
+    link: Option<Link>,
+    /// What came while others were still being subscribed to.
+    early: VecDeque<Value>,
 }
 
-/// A connection that gets the messages of channels.
-struct Subscription {
-    link: Link,
-    messages: mpsc::Receiver<PushInfo>,
-}
-
-impl Subscription {
-    async fn open(place: &Place, names: &[ByteString], patterns: bool) -> Result<Self, RedisError> {
-        let (sender, messages) = mpsc::channel(MOST_WAITING);
-        // Must not block: when there is no room, the receiver is told by the end of the channel.
-        let sender = parking_lot::Mutex::new(Some(sender));
-        let push = move |info: PushInfo| {
-            let mut sender = sender.lock();
-            let sent = sender.as_ref().is_some_and(|sender| sender.try_send(info).is_ok());
-            if !sent {
-                *sender = None;
+impl Channels {
+    async fn begin(&mut self) -> Result<(), RedisError> {
+        let mut link = self.place.open().await?;
+        let command = Bytes::from_static(if self.patterns { b"PSUBSCRIBE" } else { b"SUBSCRIBE" });
+        let names = self.names.iter().map(|name| name.as_bytes().clone());
+        link.send(&std::iter::once(command).chain(names).collect::<Vec<_>>());
+        let mut missing = self.names.len();
+        while missing > 0 {
+            match link.next().await? {
+                Said::Refused(refusal) => return Err(RedisError::Refused(refusal)),
+                Said::Push(items) => match message(&items) {
+                    Some(message) => self.early.push_back(message),
+                    None => missing -= 1,
+                },
+                Said::Reply(_) => {}
             }
-            Ok::<(), ()>(())
-        };
-        let Place { connector, links, target } = place;
-        let mut link = links.open(connector, target, Some(Arc::new(push))).await?;
-        let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes().as_ref()).collect();
-        link.subscribe(&names, patterns).await?;
-        Ok(Self { link, messages })
+        }
+        self.link = Some(link);
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Value, RedisError> {
+        let link = self.link.as_mut().expect("a source is asked for messages once it has subscribed");
+        loop {
+            match link.next().await? {
+                Said::Refused(refusal) => return Err(RedisError::Refused(refusal)),
+                Said::Push(items) => {
+                    if let Some(message) = message(&items) {
+                        return Ok(message);
+                    }
+                }
+                Said::Reply(_) => {}
+            }
+        }
     }
 }
 
@@ -160,48 +175,31 @@ impl Source for Channels {
     }
 
     async fn subscribe(&mut self) -> Result<(), ActionError> {
-        let opened = Subscription::open(&self.place, &self.names, self.patterns).await;
-        self.subscription = Some(opened.map_err(|error| self.place.failed(error))?);
-        Ok(())
+        let begun = self.begin().await;
+        begun.map_err(|error| self.place.failed(error))
     }
 
     async fn next(&mut self) -> Result<Value, ActionError> {
-        let subscription = self.subscription.as_mut().expect("a source is asked for messages once it has subscribed");
-        loop {
-            let pushed = tokio::select! {
-                biased;
-                // Cancel-safe per docs on `recv()`.
-                pushed = subscription.messages.recv() => pushed,
-                // Cancel-safe: the same pinned future goes on with the next turn.
-                () = subscription.link.drive() => {
-                    let message = "the server closed the connection".to_owned();
-                    return Err(self.place.failed(RedisError::Broken(message)));
-                }
-            };
-            let Some(pushed) = pushed else {
-                let message = format!("more than {MOST_WAITING} messages came at once");
-                return Err(self.place.failed(RedisError::Broken(message)));
-            };
-            if let Some(message) = message(pushed) {
-                return Ok(message);
-            }
+        if let Some(message) = self.early.pop_front() {
+            return Ok(message);
         }
+        let read = self.read().await;
+        read.map_err(|error| self.place.failed(error))
     }
 }
 
 /// A message of a channel as a flow sees it; `None` for anything else that a server tells.
-fn message(pushed: PushInfo) -> Option<Value> {
-    let with_pattern = match pushed.kind {
-        PushKind::Message | PushKind::SMessage => false,
-        PushKind::PMessage => true,
+fn message(pushed: &[Value]) -> Option<Value> {
+    let (kind, mut parts) = (pushed.first()?.as_str()?, pushed[1..].iter().cloned());
+    let pattern = match kind {
+        "message" | "smessage" => Value::Null,
+        "pmessage" => parts.next()?,
         _ => return None,
     };
-    let mut parts = pushed.data.into_iter().map(|part| reply::value(part).unwrap_or_default());
-    let pattern = if with_pattern { parts.next()? } else { Value::Null };
     let channel = parts.next()?;
     let raw = parts.next()?;
     let value = match &raw {
-        Value::Text(text) => crate::actions::messages::value_and_raw(text.as_bytes().clone()).0,
+        Value::Text(text) => value_and_raw(text.as_bytes().clone()).0,
         other => other.clone(),
     };
     Some(Value::map([("channel", channel), ("pattern", pattern), ("value", value), ("value_raw", raw)]))
@@ -219,13 +217,10 @@ struct Streams {
 impl Streams {
     /// Finds the last entry of each stream that has no place yet.
     async fn begin(&mut self) -> Result<(), RedisError> {
-        let Place { connector, links, target } = &self.place;
-        let mut link = links.open(connector, target, None).await?;
+        let mut link = self.place.open().await?;
         for (stream, place) in &mut self.places {
             if place.is_none() {
-                let mut last = redis::cmd("XREVRANGE");
-                last.arg(stream.as_bytes().as_ref()).arg(&["+", "-", "COUNT", "1"]);
-                let last = link.value(&last).await?;
+                let last = link.ask(&words(["XREVRANGE", stream, "+", "-", "COUNT", "1"])).await?;
                 let id = last.index(0).and_then(|entry| entry.index(0)).and_then(|id| id.to_text());
                 *place = Some(id.unwrap_or_else(|| "0-0".into()));
             }
@@ -237,15 +232,10 @@ impl Streams {
     /// Waits for entries behind those places.
     async fn read(&mut self) -> Result<(), RedisError> {
         let link = self.link.as_mut().expect("a source is asked for messages once it has subscribed");
-        let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(PAGE).arg("BLOCK").arg(0).arg("STREAMS");
-        for (stream, _) in &self.places {
-            read.arg(stream.as_bytes().as_ref());
-        }
-        for (_, place) in &self.places {
-            read.arg(place.as_deref().unwrap_or("$"));
-        }
-        let page = link.value(&read).await?;
+        let names = self.places.iter().map(|(stream, _)| &**stream);
+        let last = self.places.iter().map(|(_, place)| place.as_deref().unwrap_or("$"));
+        let read = ["XREAD", "COUNT", PAGE, "BLOCK", "0", "STREAMS"].into_iter().chain(names).chain(last);
+        let page = link.ask(&words(read)).await?;
         for (stream, place) in &mut self.places {
             let entries = page.get(stream).and_then(|entries| entries.items()).unwrap_or_default();
             for entry in entries.iter() {
@@ -256,6 +246,10 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<Bytes> {
+    words.into_iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
 }
 
 #[async_trait]
