@@ -25,7 +25,7 @@ use crate::action::{ActionError, ActionResult, Field, Kind, ResultField};
 use crate::engine::{ActionContext, Resolved};
 use crate::files::Files;
 use crate::record::ErrorKind;
-use crate::value::{Entries, Map, Value};
+use crate::value::{Entries, Map, Shape, Value};
 
 /// Rows that are read unless the step says otherwise.
 const DEFAULT_MAX_ROWS: usize = 10_000;
@@ -90,8 +90,10 @@ pub(super) struct Statement<'a> {
     pub(super) transaction: bool,
 }
 
+static COLUMN: Shape<2> = Shape::new(["name", "type"]);
+
 /// A column of the answer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Column {
     name: ByteString,
     /// The database's name of its type.
@@ -117,11 +119,9 @@ impl Answer {
 
     /// As the step's result.
     pub(super) fn into_entries(self) -> Vec<(ByteString, Value)> {
-        let (columns, rows) = self.rows.map(|rows| (rows.columns, rows.list)).unwrap_or_default();
-        let columns = columns
-            .into_iter()
-            .map(|column| Value::map([("name", Value::Text(column.name)), ("type", Value::Text(column.kind))]))
-            .collect();
+        let Rows { columns, list: rows, .. } = self.rows.unwrap_or_default();
+        let column = |column: &Column| COLUMN.map([Value::Text(column.name.clone()), Value::Text(column.kind.clone())]);
+        let columns = columns.list.iter().map(column).collect();
         vec![
             ("row_count".into(), Value::from(rows.len())),
             ("first_row".into(), rows.first().cloned().unwrap_or_default()),
@@ -132,38 +132,54 @@ impl Answer {
     }
 }
 
-/// Rows with one shape.
-#[derive(Debug)]
-struct Rows {
-    columns: Vec<Column>,
+/// The columns of rows.
+#[derive(Debug, Default)]
+struct Columns {
+    list: Vec<Column>,
     /// Where each column's value goes: of several with one name, the last counts.
     places: Vec<usize>,
     /// Each name once, with nothing.
     empty: Vec<(ByteString, Value)>,
-    bytes: usize,
-    list: Vec<Value>,
 }
 
-impl Rows {
-    fn new(columns: Vec<Column>) -> Self {
-        let mut empty: Vec<(ByteString, Value)> = Vec::with_capacity(columns.len());
-        let mut places = Vec::with_capacity(columns.len());
-        for column in &columns {
+impl Columns {
+    fn new(list: Vec<Column>) -> Self {
+        let mut empty: Vec<(ByteString, Value)> = Vec::with_capacity(list.len());
+        let mut places = Vec::with_capacity(list.len());
+        for column in &list {
             let place = empty.iter().position(|(name, _)| *name == column.name).unwrap_or(empty.len());
             if place == empty.len() {
                 empty.push((column.name.clone(), Value::Null));
             }
             places.push(place);
         }
-        Self { columns, places, empty, bytes: 0, list: Vec::new() }
+        Self { list, places, empty }
+    }
+}
+
+/// Rows with the same columns.
+#[derive(Debug, Default)]
+struct Rows {
+    columns: Arc<Columns>,
+    bytes: usize,
+    list: Vec<Value>,
+}
+
+impl Rows {
+    fn new(columns: Arc<Columns>) -> Self {
+        Self { columns, bytes: 0, list: Vec::new() }
+    }
+
+    fn of(columns: Vec<Column>) -> Self {
+        Self::new(Arc::new(Columns::new(columns)))
     }
 
     fn add(&mut self, values: Vec<Value>, max_rows: usize) -> Result<(), SqlError> {
         if self.list.len() >= max_rows {
             return Err(SqlError::TooMuch(format!("there are more than {max_rows} rows (`max_rows`)")));
         }
-        let mut entries = self.empty.clone();
-        for (value, place) in values.into_iter().zip(&self.places) {
+        let mut entries = self.columns.empty.clone();
+        for (value, place) in values.into_iter().zip(&self.columns.places) {
             self.bytes += match &value {
                 Value::Text(text) => text.len(),
                 Value::Bytes(bytes) => bytes.len(),
@@ -351,33 +367,54 @@ async fn within<T>(limit: Option<Duration>, opening: impl Future<Output = Result
     tokio::time::timeout(limit, opening).await.map_err(late)?
 }
 
-/// The connections of one run that no step uses.
+/// The databases of one run, by connection string.
 #[derive(Default)]
-struct Connections {
-    idle: Mutex<HashMap<ByteString, Vec<(Connection, Instant)>>>,
+struct Databases {
+    known: Mutex<HashMap<ByteString, Arc<Place>>>,
     tls: TlsClient,
+}
+
+impl Databases {
+    fn place(&self, text: &ByteString) -> Result<Arc<Place>, String> {
+        let mut known = self.known.lock();
+        if let Some(place) = known.get(text) {
+            return Ok(Arc::clone(place));
+        }
+        let target = Target::parse(text)?;
+        let place = Arc::new(Place { shown: target.shown(), target, idle: Mutex::default() });
+        known.insert(text.clone(), Arc::clone(&place));
+        Ok(place)
+    }
+}
+
+/// A database of the run.
+struct Place {
+    target: Target,
+    shown: ByteString,
+    /// Connections that no step uses, and since when.
+    idle: Mutex<Vec<(Connection, Instant)>>,
 }
 
 /// A database that a step asks.
 pub(super) struct Database<'a> {
     cx: &'a ActionContext<'a>,
-    connections: Arc<Connections>,
-    text: ByteString,
-    target: Target,
+    databases: Arc<Databases>,
+    place: Arc<Place>,
 }
 
 impl<'a> Database<'a> {
     /// The one that `connection` names.
     pub(super) fn of(cx: &'a ActionContext<'a>, config: &Resolved) -> Result<Self, ActionError> {
-        let text = config.required_text("connection")?;
-        let target = Target::parse(&text)
+        let databases = cx.resource(Databases::default);
+        let place = databases
+            .place(&config.required_text("connection")?)
             .map_err(|problem| ActionError::new(ErrorKind::Config, format!("`connection` {problem}")))?;
-        Ok(Self { cx, connections: cx.resource(Connections::default), text, target })
+        Ok(Self { cx, databases, place })
     }
 
     /// What may be shown of it.
     pub(super) fn shown(&self) -> ByteString {
-        self.target.shown()
+        self.place.shown.clone()
     }
 
     /// Runs a statement on a connection of the run, or a new one.
@@ -386,28 +423,27 @@ impl<'a> Database<'a> {
         let outcome = connection.run(statement).await;
         // A wrong setting is found before anything is sent.
         if matches!(outcome, Ok(_) | Err(SqlError::Refused(_) | SqlError::Config(_))) {
-            let mut idle = self.connections.idle.lock();
-            idle.entry(self.text.clone()).or_default().push((connection, Instant::now()));
+            self.place.idle.lock().push((connection, Instant::now()));
         }
         outcome
     }
 
     /// An error that names the database.
     pub(super) fn error(&self, error: SqlError) -> ActionError {
-        error.into_action_error(&self.shown())
+        error.into_action_error(&self.place.shown)
     }
 
     async fn connection(&self) -> Result<Connection, SqlError> {
         loop {
             // The one used last: an open transaction goes on in the next step.
-            let idle = self.connections.idle.lock().get_mut(&self.text).and_then(Vec::pop);
+            let idle = self.place.idle.lock().pop();
             let Some((mut connection, since)) = idle else { break };
             if connection.is_usable(since).await {
                 return Ok(connection);
             }
         }
-        let reach = Reach { connector: self.cx.connector(), files: self.cx.files(), tls: &self.connections.tls };
-        Connection::open(&self.target, &reach).await
+        let reach = Reach { connector: self.cx.connector(), files: self.cx.files(), tls: &self.databases.tls };
+        Connection::open(&self.place.target, &reach).await
     }
 }
 

@@ -114,6 +114,62 @@ async fn postgres_values_keep_their_exact_form() {
     passed("postgres", &run(&url, steps).await);
 }
 
+/// Statements that come again are kept by the server, parsed.
+#[tokio::test]
+async fn postgres_statements_that_come_again_see_what_changed_meanwhile() {
+    let Some(url) = testmesh_shared::db::testing::postgres_database(&[]).await else { return };
+    let insert = |value: &str, assert: &str| {
+        format!(
+            "- action: database_query\n  config: {{connection: DB, query: insert into kept values ($1) returning n, params: [{value}]}}\n  \
+             assert: [{assert}]\n"
+        )
+    };
+    let select = |params: &str, assert: &str| {
+        format!(
+            "- action: database_query\n  config: {{connection: DB, query: \"select * from kept where n = any($1)\", params: [{params}]}}\n  \
+             assert: [{assert}]\n"
+        )
+    };
+    let plainly =
+        |query: &str| format!("- action: database_query\n  config: {{connection: DB, query: \"{query}\"}}\n");
+    let steps = [
+        plainly("create table kept (n int)"),
+        (1..5).map(|number| insert(&number.to_string(), &format!("first_row.n == {number}"))).collect(),
+        (1..5).map(|number| select(&format!("[{number}, 7]"), &format!("first_row.n == {number}"))).collect(),
+        // Another type, for the parameter and in the result.
+        plainly("alter table kept alter column n type text"),
+        insert("abc", "first_row.n == 'abc'"),
+        (1..4).map(|_| select("[abc, x]", "row_count == 1, first_row.n == 'abc'")).collect(),
+        // Another column.
+        plainly("alter table kept add column more int default 9"),
+        (1..4).map(|_| select("[abc]", "first_row.more == 9")).collect(),
+        // Nothing is kept any more.
+        plainly("deallocate all"),
+        (1..4).map(|_| select("[abc]", "first_row.more == 9")).collect(),
+        // Another table.
+        plainly("drop table kept; create table kept (n bool)"),
+        (1..4).map(|_| insert("true", "first_row.n == true")).collect(),
+        // No rows, and a refusal that stays one.
+        (1..4).map(|_| select("[false]", "row_count == 0, len(columns) == 1")).collect(),
+        (1..4).map(|_| insert("maybe", "error.code == '22P02'")).collect(),
+        insert("false", "first_row.n == false"),
+        plainly("begin"),
+        insert("false", "first_row.n == false"),
+        plainly("rollback"),
+    ];
+    passed("postgres", &run(&url, &steps.concat()).await);
+    let wrong = plainly("create table kept (n int)").replace("kept", "counted");
+    let counted = |params: &str| {
+        format!(
+            "- action: database_query\n  config: {{connection: DB, query: insert into counted values ($1), params: [{params}]}}\n"
+        )
+    };
+    let records = run(&url, &[wrong, counted("1").repeat(3), counted("1, 2")].concat()).await;
+    let error = records[4].error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.message.contains("uses 1 parameter, `params` gives 2"), "{}", error.message);
+}
+
 #[tokio::test]
 async fn a_refusal_fails_the_step_unless_an_assertion_is_about_it() {
     for server in servers().await {

@@ -103,7 +103,7 @@ async fn read<P: Protocol>(mut result: QueryResult<'_, '_, P>, max_rows: usize) 
     loop {
         let columns = result.columns();
         let described: &[MyColumn] = columns.as_deref().unwrap_or_default();
-        let mut rows = (!described.is_empty()).then(|| Rows::new(described.iter().map(column).collect()));
+        let mut rows = (!described.is_empty()).then(|| Rows::of(described.iter().map(column).collect()));
         answer.rows_affected += if rows.is_some() { 0 } else { result.affected_rows() };
         while let Some(row) = result.next().await.map_err(failed)? {
             let values =

@@ -4,10 +4,12 @@
 //! The client is the protocol's message library over a socket that the run's connector opened: no client library lets a
 //! name be resolved under the network policy and still be checked in the certificate.
 
+mod kept;
 mod login;
 mod value;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -21,7 +23,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::placeholders::{Style, place};
-use super::{Answer, Column, Refusal, Rows, SqlError, Statement};
+use self::kept::{Described, History, may_be_outdated};
+use super::{Answer, Column, Columns, Refusal, Rows, SqlError, Statement};
 use crate::value::Value;
 use testmesh_shared::tls::TlsStream;
 
@@ -38,6 +41,7 @@ pub(super) struct Postgres {
     status: u8,
     /// Whether an answer was left unread: the connection cannot be used again.
     spoilt: bool,
+    history: History,
 }
 
 enum Stream {
@@ -83,47 +87,81 @@ impl Postgres {
         if statement.params.is_empty() {
             return self.simple(statement.query, statement.max_rows).await;
         }
+        // Within a transaction there is no second try.
+        if self.status != b'I' {
+            return self.ask_as(statement, String::new()).await.map(|exchanged| exchanged.answer);
+        }
+        if let Some(kept) = self.history.kept(statement) {
+            let mut out = BytesMut::new();
+            bind(&kept.name, &written(statement, &kept.described.parameters), &mut out)?;
+            match self.exchange(&mut out, statement.max_rows, kept.described.shape.clone()).await {
+                Err(SqlError::Refused(refusal)) if may_be_outdated(&refusal) => {
+                    self.history.give_up(statement, kept.name.clone());
+                }
+                outcome => return outcome.map(|exchanged| exchanged.answer),
+            }
+        }
+        let name = self.history.name(statement);
+        match self.ask_as(statement, name.clone()).await {
+            Ok(exchanged) => {
+                if !name.is_empty() {
+                    self.history.keep(statement, name, exchanged.described);
+                }
+                Ok(exchanged.answer)
+            }
+            Err(error) => {
+                self.history.give_up(statement, name);
+                Err(error)
+            }
+        }
+    }
+
+    /// Has a statement parsed, under a name that the server keeps or under none, and runs it.
+    async fn ask_as(&mut self, statement: &Statement<'_>, name: String) -> Result<Exchanged, SqlError> {
         let placed = place(statement.query, statement.params.len(), Style::Numbered).map_err(SqlError::Config)?;
         let mut out = BytesMut::new();
-        frontend::parse("", &placed.text, std::iter::empty(), &mut out).map_err(SqlError::broken)?;
+        self.history.close_outdated(&mut out)?;
+        frontend::parse(&name, &placed.text, std::iter::empty(), &mut out).map_err(SqlError::broken)?;
+        frontend::describe(b'S', &name, &mut out).map_err(SqlError::broken)?;
         // How a list is written depends on what it is for: the server is asked first.
-        let types = if statement.params.iter().any(Value::is_list) {
-            frontend::describe(b'S', "", &mut out).map_err(SqlError::broken)?;
-            frontend::sync(&mut out);
-            let described = self.exchange(&mut out, statement.max_rows).await?;
-            described.parameters
-        } else {
-            Vec::new()
-        };
-        let texts: Vec<Option<ByteString>> = statement
-            .params
-            .iter()
-            .enumerate()
-            .map(|(at, param)| value::written(param, types.get(at).copied()))
-            .collect();
-        bind(&texts, &mut out)?;
-        self.exchange(&mut out, statement.max_rows).await.map(|exchanged| exchanged.answer)
+        if !statement.params.iter().any(Value::is_list) {
+            bind(&name, &written(statement, &[]), &mut out)?;
+            return self.exchange(&mut out, statement.max_rows, None).await;
+        }
+        frontend::sync(&mut out);
+        let described = self.exchange(&mut out, statement.max_rows, None).await?.described;
+        bind(&name, &written(statement, &described.parameters), &mut out)?;
+        let exchanged = self.exchange(&mut out, statement.max_rows, described.shape.clone()).await?;
+        Ok(Exchanged { described, ..exchanged })
     }
 
     async fn simple(&mut self, query: &str, max_rows: usize) -> Result<Answer, SqlError> {
         let mut out = BytesMut::new();
         frontend::query(query, &mut out).map_err(SqlError::broken)?;
-        self.exchange(&mut out, max_rows).await.map(|exchanged| exchanged.answer)
+        self.exchange(&mut out, max_rows, None).await.map(|exchanged| exchanged.answer)
     }
 
-    /// Sends what is in `out` and reads until the server is ready again.
-    async fn exchange(&mut self, out: &mut BytesMut, max_rows: usize) -> Result<Exchanged, SqlError> {
+    /// Sends what is in `out` and reads until the server is ready again. `shape` is that of the rows that come, when the
+    /// server does not say it first.
+    async fn exchange(
+        &mut self,
+        out: &mut BytesMut,
+        max_rows: usize,
+        shape: Option<Arc<Shape>>,
+    ) -> Result<Exchanged, SqlError> {
         // Unread until the end is reached: a future that is dropped on the way leaves it so.
         self.spoilt = true;
         self.send(out).await?;
         let mut exchanged = Exchanged::default();
-        let mut rows: Option<Received> = None;
+        let mut rows = shape.map(Received::of);
         let mut refusal = None;
         loop {
             match self.receive().await {
                 Ok(Message::RowDescription(body)) => {
                     exchanged.answer.finish(rows.take().map(Received::into_rows));
-                    rows = Some(Received::new(&body)?);
+                    let shape = Arc::new(Shape::read(&body)?);
+                    exchanged.described.shape = Some(Arc::clone(&shape));
+                    rows = Some(Received::of(shape));
                 }
                 Ok(Message::DataRow(body)) => {
                     let rows = rows.as_mut().ok_or_else(|| SqlError::garbage("a row without its columns"))?;
@@ -133,7 +171,7 @@ impl Postgres {
                     exchanged.answer.finish(rows.take().map(Received::into_rows));
                     exchanged.answer.rows_affected += affected(body.tag().map_err(SqlError::broken)?);
                 }
-                Ok(Message::ParameterDescription(body)) => exchanged.parameters = parameters(&body)?,
+                Ok(Message::ParameterDescription(body)) => exchanged.described.parameters = parameters(&body)?,
                 Ok(Message::ErrorResponse(body)) => {
                     refusal.get_or_insert(refused(&body)?);
                 }
@@ -192,10 +230,16 @@ impl Postgres {
 #[derive(Default)]
 struct Exchanged {
     answer: Answer,
-    parameters: Vec<Oid>,
+    described: Described,
 }
 
-fn bind(texts: &[Option<ByteString>], out: &mut BytesMut) -> Result<(), SqlError> {
+/// The texts that parameters are sent as. Without types there are no lists among them.
+fn written(statement: &Statement<'_>, types: &[Oid]) -> Vec<Option<ByteString>> {
+    let params = statement.params.iter().enumerate();
+    params.map(|(at, param)| value::written(param, types.get(at).copied())).collect()
+}
+
+fn bind(name: &str, texts: &[Option<ByteString>], out: &mut BytesMut) -> Result<(), SqlError> {
     let written = |text: &Option<ByteString>, out: &mut BytesMut| {
         let Some(text) = text else { return Ok(IsNull::Yes) };
         out.extend_from_slice(text.as_bytes());
@@ -203,22 +247,22 @@ fn bind(texts: &[Option<ByteString>], out: &mut BytesMut) -> Result<(), SqlError
     };
     // No formats at all: everything is text, both ways.
     let no_formats = std::iter::empty::<i16>;
-    frontend::bind("", "", no_formats(), texts, written, no_formats(), out)
+    frontend::bind("", name, no_formats(), texts, written, no_formats(), out)
         .map_err(|_| SqlError::Config("a parameter is too large".to_owned()))?;
-    frontend::describe(b'P', "", out).map_err(SqlError::broken)?;
     frontend::execute("", 0, out).map_err(SqlError::broken)?;
     frontend::sync(out);
     Ok(())
 }
 
-/// The rows of one statement as they arrive.
-struct Received {
+/// What rows look like.
+#[derive(Debug)]
+struct Shape {
     types: Vec<Type>,
-    rows: Rows,
+    columns: Arc<Columns>,
 }
 
-impl Received {
-    fn new(body: &RowDescriptionBody) -> Result<Self, SqlError> {
+impl Shape {
+    fn read(body: &RowDescriptionBody) -> Result<Self, SqlError> {
         let mut types = Vec::new();
         let mut columns = Vec::new();
         let mut fields = body.fields();
@@ -227,14 +271,26 @@ impl Received {
             columns.push(Column { name: field.name().into(), kind: known.name().into() });
             types.push(known);
         }
-        Ok(Self { types, rows: Rows::new(columns) })
+        Ok(Self { types, columns: Arc::new(Columns::new(columns)) })
+    }
+}
+
+/// The rows of one statement as they arrive.
+struct Received {
+    shape: Arc<Shape>,
+    rows: Rows,
+}
+
+impl Received {
+    fn of(shape: Arc<Shape>) -> Self {
+        Self { rows: Rows::new(Arc::clone(&shape.columns)), shape }
     }
 
     fn add(&mut self, body: &DataRowBody, max_rows: usize) -> Result<(), SqlError> {
         let buffer: &Bytes = body.buffer_bytes();
-        let mut values = Vec::with_capacity(self.types.len());
+        let mut values = Vec::with_capacity(self.shape.types.len());
         let mut ranges = body.ranges();
-        for column in &self.types {
+        for column in &self.shape.types {
             let range = fallible(ranges.next())?.flatten();
             values.push(match range {
                 Some(range) => value::read(column, &buffer.slice(range)),

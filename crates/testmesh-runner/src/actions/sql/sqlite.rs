@@ -66,7 +66,7 @@ impl Sqlite {
         while let Some(next) = stream.try_next().await.map_err(failed)? {
             match next {
                 Either::Right(row) => {
-                    rows.get_or_insert_with(|| Rows::new(columns(&row))).add(values(&row), statement.max_rows)?;
+                    rows.get_or_insert_with(|| Rows::of(columns(&row))).add(values(&row), statement.max_rows)?;
                 }
                 Either::Left(done) => {
                     answer.finish(rows.take());

@@ -12,14 +12,15 @@ use tokio::net::TcpStream;
 
 use super::super::target::{Server, TlsMode};
 use super::super::{Reach, SqlError};
-use super::{Postgres, Stream, fallible, refused};
+use super::{History, Postgres, Stream, fallible, refused};
 
 /// Opens a connection.
 pub(in super::super) async fn open(server: &Server, reach: &Reach<'_>) -> Result<Postgres, SqlError> {
     let tcp = reach.connector.tcp(&server.host, server.port).await?.stream;
     let tls = reach.tls_options(server).await?;
     let stream = secure(tcp, server, reach, &tls).await?;
-    let mut postgres = Postgres { stream, received: BytesMut::with_capacity(8 << 10), status: b'I', spoilt: true };
+    let received = BytesMut::with_capacity(8 << 10);
+    let mut postgres = Postgres { stream, received, status: b'I', spoilt: true, history: History::default() };
     let mut out = BytesMut::new();
     frontend::startup_message(parameters(server), &mut out).map_err(SqlError::broken)?;
     postgres.send(&out).await?;
