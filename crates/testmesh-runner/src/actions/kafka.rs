@@ -10,7 +10,7 @@ mod sasl;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use kafka_protocol::ResponseError;
@@ -31,6 +31,8 @@ use crate::record::ErrorKind;
 
 /// How long to wait before asking again for a topic that has no leader yet.
 const NO_LEADER_YET: Duration = Duration::from_millis(100);
+/// As long the partitions of a topic are believed to be where they were, so that steps that follow each other ask once.
+const TRUSTED: Duration = Duration::from_secs(5);
 /// Versions that every broker from 2.3 to 4.x speaks.
 const METADATA_VERSION: i16 = 8;
 
@@ -129,7 +131,9 @@ pub(super) enum KafkaError {
     Refused(String),
     /// A broker does not lead the partition any more, or not yet.
     Moved(String),
-    /// There is no connection, or it broke.
+    /// There is no connection, and nothing was sent.
+    Unreachable(String),
+    /// The connection broke.
     Broken(String),
     Denied(String),
     Config(String),
@@ -146,7 +150,7 @@ impl KafkaError {
     pub(super) fn into_action_error(self, cluster: &Cluster) -> ActionError {
         let (kind, message) = match self {
             KafkaError::Refused(message) | KafkaError::Moved(message) => (ErrorKind::Protocol, message),
-            KafkaError::Broken(message) => (ErrorKind::Connection, message),
+            KafkaError::Unreachable(message) | KafkaError::Broken(message) => (ErrorKind::Connection, message),
             KafkaError::Denied(message) => (ErrorKind::Policy, message),
             KafkaError::Config(message) => (ErrorKind::Config, message),
         };
@@ -158,7 +162,7 @@ impl From<NetError> for KafkaError {
     fn from(error: NetError) -> Self {
         match error {
             NetError::Denied { .. } => Self::Denied(error.to_string()),
-            NetError::Resolve { .. } | NetError::Connect { .. } => Self::Broken(chain(&error)),
+            NetError::Resolve { .. } | NetError::Connect { .. } => Self::Unreachable(chain(&error)),
         }
     }
 }
@@ -172,10 +176,13 @@ impl From<TlsError> for KafkaError {
     }
 }
 
-/// The connections of one run that no step uses.
+/// What one run has of its clusters.
 #[derive(Default)]
 pub(super) struct Links {
+    /// Connections that no step uses.
     idle: Mutex<HashMap<(Cluster, String, u16), Vec<Link>>>,
+    /// The topics that were asked for, and when.
+    topics: Mutex<HashMap<(Cluster, String), (Instant, Partitions)>>,
     tls: TlsClient,
 }
 
@@ -187,6 +194,8 @@ type Address = (String, u16);
 pub(super) struct Partitions {
     /// In the order of their numbers.
     pub(super) leaders: Vec<(i32, Address)>,
+    /// Whether this was not just asked for: a leader that is not there may have been replaced.
+    pub(super) remembered: bool,
 }
 
 /// A cluster that a step asks.
@@ -208,6 +217,25 @@ impl Kafka {
     /// Where the partitions of a topic are. A topic that is not there is made where the brokers allow that, and waited
     /// for: the step's time-out is the limit.
     pub(super) async fn partitions(&self, topic: &str) -> Result<Partitions, KafkaError> {
+        let key = (self.cluster.clone(), topic.to_owned());
+        let known = self.links.topics.lock().get(&key).cloned();
+        if let Some((since, partitions)) = known
+            && since.elapsed() < TRUSTED
+        {
+            return Ok(partitions);
+        }
+        let partitions = self.ask_partitions(topic).await?;
+        let remembered = Partitions { remembered: true, ..partitions.clone() };
+        self.links.topics.lock().insert(key, (Instant::now(), remembered));
+        Ok(partitions)
+    }
+
+    /// The partitions of a topic are asked for again.
+    pub(super) fn forget(&self, topic: &str) {
+        self.links.topics.lock().remove(&(self.cluster.clone(), topic.to_owned()));
+    }
+
+    async fn ask_partitions(&self, topic: &str) -> Result<Partitions, KafkaError> {
         let name = TopicName(StrBytes::from_string(topic.to_owned()));
         loop {
             let asked = MetadataRequestTopic::default().with_name(Some(name.clone()));
@@ -223,7 +251,7 @@ impl Kafka {
             let found =
                 found.ok_or_else(|| KafkaError::Broken(format!("the brokers do not know the topic `{topic}`")))?;
             match leaders(&found, &brokers, topic) {
-                Ok(Some(leaders)) => return Ok(Partitions { leaders }),
+                Ok(Some(leaders)) => return Ok(Partitions { leaders, remembered: false }),
                 Ok(None) | Err(KafkaError::Moved(_)) => tokio::time::sleep(NO_LEADER_YET).await,
                 Err(error) => return Err(error),
             }
@@ -237,7 +265,7 @@ impl Kafka {
         let mut last = None;
         for (host, port) in &self.cluster.brokers {
             match self.ask(host, *port, request, METADATA_VERSION).await {
-                Err(error @ KafkaError::Broken(_)) => last = Some(error),
+                Err(error @ (KafkaError::Unreachable(_) | KafkaError::Broken(_))) => last = Some(error),
                 answer => return answer,
             }
         }

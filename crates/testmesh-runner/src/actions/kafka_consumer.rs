@@ -185,6 +185,8 @@ struct Reader {
     start: i64,
     /// None: to be asked for.
     leaders: Option<Leaders>,
+    /// Whether those are who they were when a step before asked.
+    remembered: bool,
     /// The next message of each partition.
     offsets: HashMap<i32, i64>,
     /// What was fetched and is still to be given, each with its partition.
@@ -237,16 +239,41 @@ impl Reader {
     fn new(kafka: Kafka, topic: ByteString, start: i64) -> Self {
         let (offsets, fetched) = (HashMap::new(), VecDeque::new());
         let (decoder, selective) = (None, false);
-        Self { kafka, topic, start, leaders: None, offsets, fetched, decoder, selective, trouble: None }
+        if start == LATEST {
+            // What comes to a partition that is found later would be missed.
+            kafka.forget(&topic);
+        }
+        Self {
+            kafka,
+            topic,
+            start,
+            leaders: None,
+            remembered: false,
+            offsets,
+            fetched,
+            decoder,
+            selective,
+            trouble: None,
+        }
     }
 
     /// Waits before the leaders are asked for again, if that is what is wrong.
     async fn bear(&mut self, error: KafkaError) -> Result<(), ActionError> {
-        let KafkaError::Moved(message) = error else { return Err(error.into_action_error(&self.kafka.cluster)) };
+        let message = match error {
+            KafkaError::Moved(message) => message,
+            KafkaError::Unreachable(message) if self.remembered => message,
+            error => return Err(error.into_action_error(&self.kafka.cluster)),
+        };
         self.trouble = Some(message);
-        self.leaders = None;
+        self.forget();
         tokio::time::sleep(MOVED).await;
         Ok(())
+    }
+
+    /// The leaders are asked for again.
+    fn forget(&mut self) {
+        self.kafka.forget(&self.topic);
+        (self.leaders, self.remembered) = (None, false);
     }
 
     /// Finds the leaders, and where each partition starts.
@@ -255,6 +282,7 @@ impl Reader {
             return Ok(leaders.clone());
         }
         let partitions = self.kafka.partitions(&self.topic).await?;
+        self.remembered = partitions.remembered;
         let mut leaders = Leaders::new();
         for (number, leader) in partitions.leaders {
             leaders.entry(leader).or_default().push(number);
@@ -274,6 +302,10 @@ impl Reader {
         for ((host, port), numbers) in &leaders {
             let fetched = self.fetch((host, *port), numbers, wait).await?;
             self.fetched.extend(fetched);
+        }
+        if self.fetched.is_empty() && self.remembered {
+            // It may be in a partition that was added meanwhile.
+            self.forget();
         }
         Ok(())
     }

@@ -260,7 +260,11 @@ impl Message {
                 KafkaError::Config(format!("`partition` is {partition}, and `{}` has {count}", self.topic))
             })?;
             match self.produce(kafka, (host, *port), partition, &records).await {
-                Err(KafkaError::Moved(_)) => tokio::time::sleep(MOVED).await,
+                Err(KafkaError::Unreachable(_)) if partitions.remembered => kafka.forget(&self.topic),
+                Err(KafkaError::Moved(_)) => {
+                    kafka.forget(&self.topic);
+                    tokio::time::sleep(MOVED).await;
+                }
                 outcome => return outcome,
             }
         }
