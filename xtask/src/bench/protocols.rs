@@ -1,4 +1,9 @@
 //! `cargo xtask bench protocols`: steps of other protocols against a client library that makes the same calls.
+//!
+//! What is compared is a step in a run and a call over an open connection. So each side does the work twice, with few
+//! steps and with many, and the difference is shared among the steps between: starting a process, reading certificates,
+//! compiling `.proto` files and opening connections is done once in a run and is no step's. What reading a step from the
+//! flow's file costs stays in, because there are as many of those as steps.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,10 +18,10 @@ use super::{Options, Programs};
 use crate::services::peers::{PEERS, Running};
 use crate::services::{Missing, Services, Wanted};
 
-/// Steps of one flow.
-const STEPS: usize = 500;
-/// Messages that are sent and read back: each read starts where the run did.
-const MESSAGES: usize = 20;
+/// Steps of the short flow and of the long one.
+const STEPS: [usize; 2] = [100, 2_100];
+/// Messages that are sent and read back, of both: each read starts where the run did.
+const MESSAGES: [usize; 2] = [5, 45];
 
 /// What the gRPC steps call, in the words of gRPC's own health service.
 const HEALTH: &str = "syntax = \"proto3\";
@@ -43,34 +48,42 @@ pub(super) fn run(root: &Path, options: &Options, programs: &Programs) -> Result
     }
     let folder = tempfile::tempdir().map_err(|error| format!("make a folder for the flows: {error}"))?;
     let cases = Cases { programs, folder: folder.path(), rounds: if options.quick { 3 } else { 15 } };
-    let steps = STEPS.to_string();
     let mut figures = Vec::new();
     if let Some(postgres) = &services.postgres {
         let url = postgres.url();
-        let ours = cases.flow("sql", STEPS, |number| sql_step(&url, number))?;
-        let bare = command(&programs.bare_protocol, &["postgres", &url, &steps]);
-        figures.push(cases.figure("SQL: rows of PostgreSQL, a step each", &[bare, ours], (STEPS, 1.3))?);
+        let ours = cases.flows("sql", STEPS, |number| sql_step(&url, number))?;
+        let bare = bare(&programs.bare_protocol, &["postgres", &url], STEPS);
+        figures.push(cases.figure("SQL: rows of PostgreSQL, a step each", bare, ours, (STEPS, 1.3))?);
     }
     if let Some(redis) = &services.redis {
         let url = redis.url();
-        let ours = cases.flow("redis", STEPS, |number| redis_step(&url, number))?;
-        let bare = command(&programs.bare_protocol, &["redis", &url, &steps]);
-        figures.push(cases.figure("Redis: `GET`, a step each", &[bare, ours], (STEPS, 1.3))?);
+        let ours = cases.flows("redis", STEPS, |number| redis_step(&url, number))?;
+        let bare = bare(&programs.bare_protocol, &["redis", &url], STEPS);
+        figures.push(cases.figure("Redis: `GET`, a step each", bare, ours, (STEPS, 1.3))?);
     }
     let server = GrpcServer::start(&programs.call_price)?;
     fs::write(folder.path().join("health.proto"), HEALTH).map_err(|error| format!("write `health.proto`: {error}"))?;
-    let ours = cases.flow("grpc", STEPS, |_| grpc_step(&server.address))?;
-    let bare = command(&programs.call_price, &["grpc", &server.address, &steps]);
-    figures.push(cases.figure("gRPC: unary calls, a step each", &[bare, ours], (STEPS, 1.3))?);
+    let ours = cases.flows("grpc", STEPS, |_| grpc_step(&server.address))?;
+    let bare_grpc = bare(&programs.call_price, &["grpc", &server.address], STEPS);
+    figures.push(cases.figure("gRPC: unary calls, a step each", bare_grpc, ours, (STEPS, 1.3))?);
     if let Some((_, addresses)) = peers.servers.first() {
         let address = addresses.split_whitespace().next().unwrap_or_default();
-        let ours = cases.flow("kafka", MESSAGES, |number| kafka_steps(address, number))?;
-        let bare = command(&programs.bare_protocol, &["kafka", address, "bench", &MESSAGES.to_string()]);
+        let ours = cases.flows("kafka", MESSAGES, |number| kafka_steps(address, number))?;
+        let bare = bare(&programs.bare_protocol, &["kafka", address, "bench"], MESSAGES);
         // Makes the topic.
-        compare(std::slice::from_ref(&ours), 1)?;
-        figures.push(cases.figure("Kafka: sent and read back, two steps", &[bare, ours], (MESSAGES, 2.0))?);
+        compare(&ours[..1], 1)?;
+        figures.push(cases.figure("Kafka: sent and read back, two steps", bare, ours, (MESSAGES, 2.0))?);
     }
     Ok(figures)
+}
+
+/// The bare client with few calls and with many.
+fn bare(program: &Path, arguments: &[&str], counts: [usize; 2]) -> [Vec<String>; 2] {
+    counts.map(|count| {
+        let mut words = command(program, arguments);
+        words.push(count.to_string());
+        words
+    })
 }
 
 /// A server of gRPC's own health service; ended when dropped.
@@ -108,23 +121,42 @@ struct Cases<'a> {
 }
 
 impl Cases<'_> {
-    /// Writes a flow of so many times these steps; the command that runs it.
-    fn flow(&self, name: &str, count: usize, steps: impl Fn(usize) -> String) -> Result<Vec<String>, String> {
-        let mut yaml = format!("flow:\n  name: {name}\n  steps:\n");
-        for number in 0..count {
-            yaml.push_str(&steps(number));
+    /// Writes flows of so many times these steps; the commands that run them.
+    fn flows(
+        &self,
+        name: &str,
+        counts: [usize; 2],
+        steps: impl Fn(usize) -> String,
+    ) -> Result<[Vec<String>; 2], String> {
+        let mut commands = [Vec::new(), Vec::new()];
+        for (command, count) in commands.iter_mut().zip(counts) {
+            let mut yaml = format!("flow:\n  name: {name}\n  steps:\n");
+            for number in 0..count {
+                yaml.push_str(&steps(number));
+            }
+            let path: PathBuf = self.folder.join(format!("{name}-{count}.yaml"));
+            fs::write(&path, yaml).map_err(|error| format!("write `{}`: {error}", path.display()))?;
+            *command = vec![self.programs.testmesh.display().to_string(), "run".to_owned(), path.display().to_string()];
         }
-        let path: PathBuf = self.folder.join(format!("{name}.yaml"));
-        fs::write(&path, yaml).map_err(|error| format!("write `{}`: {error}", path.display()))?;
-        Ok(vec![self.programs.testmesh.display().to_string(), "run".to_owned(), path.display().to_string()])
+        Ok(commands)
     }
 
-    /// What one of `count` calls takes, by whole processes at their best.
-    fn figure(&self, name: &str, commands: &[Vec<String>; 2], (count, bar): (usize, f64)) -> Result<Figure, String> {
-        let taken = compare(commands, self.rounds)?;
+    /// What one more call takes, by whole processes at their best.
+    fn figure(
+        &self,
+        name: &str,
+        bare: [Vec<String>; 2],
+        ours: [Vec<String>; 2],
+        (counts, bar): ([usize; 2], f64),
+    ) -> Result<Figure, String> {
+        let commands: Vec<Vec<String>> = bare.into_iter().chain(ours).collect();
+        let taken = compare(&commands, self.rounds)?;
+        let [few, many] = counts;
         #[allow(clippy::cast_precision_loss, reason = "a number of steps")]
-        let [bare, ours] = [0, 1].map(|place: usize| taken[place].least_seconds * 1e6 / count as f64);
-        Ok(Figure::new(name, (ours, "µs"), Some(bare), Goal::Ratio(bar)))
+        let each = |place: usize| {
+            (taken[place + 1].least_seconds - taken[place].least_seconds) * 1e6 / (many - few) as f64
+        };
+        Ok(Figure::new(name, (each(2), "µs"), Some(each(0)), Goal::Ratio(bar)))
     }
 }
 
