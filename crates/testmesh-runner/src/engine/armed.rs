@@ -22,7 +22,8 @@ use crate::engine::context::ActionContext;
 use crate::engine::phases::FlowRun;
 use crate::engine::run::panic_message;
 use crate::engine::step::published;
-use crate::record::{ErrorKind, StepError};
+use crate::event::{RunEventKind, StepStart};
+use crate::record::{ErrorKind, StepError, StepRecord, StepStatus};
 use crate::scope::Scope;
 use crate::units::show_duration;
 use crate::value::{Entries, Value};
@@ -138,7 +139,8 @@ pub(in crate::engine) struct Armory {
 
 /// An expectation that nobody awaited yet.
 struct Armed {
-    id: String,
+    /// The record of what it comes to when nobody awaits it: without its ordinal, and with the id of the armed step.
+    step: StepStart,
     /// The layer of the step that armed it: turns of a loop arm the same id.
     scope: Arc<Scope>,
     awaited: Arc<Awaited>,
@@ -171,8 +173,8 @@ impl Armory {
     /// The expectation that `id` means at `scope`: the nearest layer's, or else the last that was armed.
     fn take(&self, id: &str, scope: &Arc<Scope>) -> Option<Armed> {
         let mut waiting = self.waiting.lock();
-        let at = |layer: &Scope| waiting.iter().rposition(|a| a.id == id && std::ptr::eq(&raw const *a.scope, layer));
-        let found = scope.layers().find_map(at).or_else(|| waiting.iter().rposition(|armed| armed.id == id))?;
+        let at = |layer: &Scope| waiting.iter().rposition(|a| a.step.id == id && std::ptr::eq(&raw const *a.scope, layer));
+        let found = scope.layers().find_map(at).or_else(|| waiting.iter().rposition(|armed| armed.step.id == id))?;
         Some(waiting.remove(found))
     }
 }
@@ -182,8 +184,30 @@ impl FlowRun<'_> {
     pub(super) async fn with_armory<T>(&self, steps: BoxFuture<'_, T>) -> T {
         let end = self.armory.beside.with(steps).await;
         self.armory.beside.clear();
-        self.armory.waiting.lock().clear();
+        let left = std::mem::take(&mut *self.armory.waiting.lock());
+        for armed in left {
+            self.tell_unawaited(armed);
+        }
         end
+    }
+
+    /// Tells the listeners what became of an expectation that nobody awaited: an `await` below the step that armed it,
+    /// which did not run.
+    fn tell_unawaited(&self, mut armed: Armed) {
+        let came_to = match armed.outcome.try_recv() {
+            Ok(Outcome::Done(done)) => match *done {
+                Ok(_) => "what it waited for came".to_owned(),
+                Err(error) => error.message,
+            },
+            Ok(Outcome::Panicked(message)) => format!("a fault in TestMesh: {message}"),
+            Err(_) => "it ended with its phase, and what it waited for had not come".to_owned(),
+        };
+        let start = StepStart { ordinal: self.run.next_ordinal(), ..armed.step };
+        let mut record = StepRecord::running(start, self.run.engine.clock.now());
+        record.attempt = 0;
+        record.status = StepStatus::Skipped;
+        record.skip_reason = Some(format!("nobody awaited it: {came_to}"));
+        self.run.emitter.emit(RunEventKind::StepSkipped(Arc::new(record)));
     }
 }
 
@@ -222,7 +246,16 @@ impl ActionContext<'_> {
         let expectation = arm.arm(&inside).await?;
         let request = self.notes.lock().request.clone();
         let armed = Armed {
-            id: self.step.id.clone(),
+            step: StepStart {
+                ordinal: 0,
+                id: self.step.id.clone(),
+                name: self.step.id.clone(),
+                action: "await".to_owned(),
+                phase: self.place.phase,
+                parent: Some(self.ordinal),
+                iteration: None,
+                line: self.step.line,
+            },
             scope: Arc::clone(self.scope),
             awaited,
             request: request.clone(),

@@ -13,7 +13,7 @@ use super::{Ran, Setting, run, run_with};
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm, Expectation, Kind, ResultField};
 use crate::engine::{ActionContext, at_once};
 use crate::event::{RunEvent, RunEventKind};
-use crate::record::{ErrorKind, ExecutionStatus};
+use crate::record::{ErrorKind, ExecutionStatus, StepStatus};
 use crate::value::Value;
 
 /// Waits for a word that another step says. `how: fail` and `how: panic` come to a bad end when it is said.
@@ -250,12 +250,27 @@ setup:
   - {id: told, action: promise, background: true, config: {word: phase}}
 steps:
   - {id: say, action: promise, config: {word: phase, say: true}}
+  - {id: came, action: promise, background: true, config: {word: came}}
+  - {id: broke, action: promise, background: true, config: {word: came, how: fail}}
+  - {id: again, action: promise, config: {word: came, say: true}}
 ",
-        "told=passed say=passed",
+        "told=passed told=skipped say=passed came=passed broke=passed again=passed came=skipped broke=skipped",
     )
     .await;
     assert_eq!(ran.summary.status, ExecutionStatus::Passed);
     assert_eq!(*word("phase").waiting.lock(), 0);
+    let left: Vec<_> = ran.execution.steps.iter().flatten().filter(|step| step.status == StepStatus::Skipped).collect();
+    let told: Vec<_> = left.iter().map(|step| (&*step.id, &*step.action, step.skip_reason.as_deref().unwrap())).collect();
+    assert_eq!(
+        told,
+        [
+            ("told", "await", "nobody awaited it: it ended with its phase, and what it waited for had not come"),
+            ("came", "await", "nobody awaited it: what it waited for came"),
+            ("broke", "await", "nobody awaited it: said, but badly"),
+        ]
+    );
+    assert_eq!(left[0].parent, Some(1));
+    assert_eq!((ran.execution.passed_steps, ran.execution.skipped_steps), (5, 0), "they are no steps of the flow");
 }
 
 #[tokio::test(start_paused = true)]
