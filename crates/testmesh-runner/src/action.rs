@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::engine::ActionContext;
+use crate::engine::{ActionContext, at_once};
 use crate::expr::Expr;
 use crate::flow::{Assertion, Step};
 use crate::template::Tree;
@@ -326,4 +326,29 @@ pub(crate) trait Arm: Send + Sync {
     /// Subscribes: when it returns, nothing that happens from then on is missed. How long the expectation waits is
     /// [`ActionContext::patience`].
     async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError>;
+}
+
+/// An action that does nothing but wait for what other steps cause.
+pub(crate) trait Waits: Arm {
+    /// Its description.
+    const SPEC: &'static ActionSpec;
+}
+
+#[async_trait]
+impl<T: Waits> Action for T {
+    fn spec(&self) -> &'static ActionSpec {
+        T::SPEC
+    }
+
+    fn waits(&self) -> bool {
+        true
+    }
+
+    fn arms(&self) -> Option<&dyn Arm> {
+        Some(self)
+    }
+
+    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
+        at_once(self, cx).await
+    }
 }

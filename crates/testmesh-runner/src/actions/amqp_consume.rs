@@ -10,10 +10,8 @@ use testmesh_shared::net::Connector;
 use super::amqp::{self, Amqp, Link};
 use super::messages::{self, Expected, Source};
 use super::peer::{self, Links, PeerError, optional};
-use crate::action::{
-    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
-};
-use crate::engine::{ActionContext, at_once};
+use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
+use crate::engine::ActionContext;
 use crate::value::Value;
 
 const MATCH: Field = messages::match_field(Kind::Object(&[
@@ -83,23 +81,8 @@ static SPEC: ActionSpec = ActionSpec {
 /// The action.
 pub(crate) struct AmqpConsume;
 
-#[async_trait]
-impl Action for AmqpConsume {
-    fn spec(&self) -> &'static ActionSpec {
-        &SPEC
-    }
-
-    fn waits(&self) -> bool {
-        true
-    }
-
-    fn arms(&self) -> Option<&dyn Arm> {
-        Some(self)
-    }
-
-    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
-        at_once(self, cx).await
-    }
+impl Waits for AmqpConsume {
+    const SPEC: &'static ActionSpec = &SPEC;
 }
 
 #[async_trait]

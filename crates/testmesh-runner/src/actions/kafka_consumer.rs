@@ -16,10 +16,8 @@ use tokio::time::Instant;
 use super::kafka::registry::{self, Decoder, Part, Undecoded};
 use super::kafka::{self, Kafka, KafkaError};
 use super::messages::{self, Expected, Source};
-use crate::action::{
-    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
-};
-use crate::engine::{ActionContext, Resolved, at_once};
+use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
+use crate::engine::{ActionContext, Resolved};
 use crate::value::Value;
 
 /// Versions that every broker from 2.3 to 4.x speaks.
@@ -125,23 +123,8 @@ static SPEC: ActionSpec = ActionSpec {
 /// The action.
 pub(crate) struct KafkaConsumer;
 
-#[async_trait]
-impl Action for KafkaConsumer {
-    fn spec(&self) -> &'static ActionSpec {
-        &SPEC
-    }
-
-    fn waits(&self) -> bool {
-        true
-    }
-
-    fn arms(&self) -> Option<&dyn Arm> {
-        Some(self)
-    }
-
-    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
-        at_once(self, cx).await
-    }
+impl Waits for KafkaConsumer {
+    const SPEC: &'static ActionSpec = &SPEC;
 }
 
 #[async_trait]

@@ -9,10 +9,8 @@ use super::mail::catcher::{Catcher, Mail};
 use super::mail::{self, Catchers};
 use super::messages::{self, Expected, Source};
 use super::peer::optional;
-use crate::action::{
-    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
-};
-use crate::engine::{ActionContext, Resolved, at_once};
+use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
+use crate::engine::{ActionContext, Resolved};
 use crate::record::ErrorKind;
 use crate::value::Value;
 
@@ -55,23 +53,8 @@ static SPEC: ActionSpec = ActionSpec {
 /// The action.
 pub(crate) struct MailWait;
 
-#[async_trait]
-impl Action for MailWait {
-    fn spec(&self) -> &'static ActionSpec {
-        &SPEC
-    }
-
-    fn waits(&self) -> bool {
-        true
-    }
-
-    fn arms(&self) -> Option<&dyn Arm> {
-        Some(self)
-    }
-
-    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
-        at_once(self, cx).await
-    }
+impl Waits for MailWait {
+    const SPEC: &'static ActionSpec = &SPEC;
 }
 
 #[async_trait]

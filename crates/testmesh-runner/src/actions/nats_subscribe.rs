@@ -9,10 +9,8 @@ use testmesh_shared::net::Connector;
 use super::messages::{self, Expected, Source};
 use super::nats::{self, Link, Nats};
 use super::peer::{self, Links, PeerError};
-use crate::action::{
-    Action, ActionError, ActionResult, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField,
-};
-use crate::engine::{ActionContext, at_once};
+use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
+use crate::engine::ActionContext;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
@@ -79,23 +77,8 @@ static SPEC: ActionSpec = ActionSpec {
 /// The action.
 pub(crate) struct NatsSubscribe;
 
-#[async_trait]
-impl Action for NatsSubscribe {
-    fn spec(&self) -> &'static ActionSpec {
-        &SPEC
-    }
-
-    fn waits(&self) -> bool {
-        true
-    }
-
-    fn arms(&self) -> Option<&dyn Arm> {
-        Some(self)
-    }
-
-    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
-        at_once(self, cx).await
-    }
+impl Waits for NatsSubscribe {
+    const SPEC: &'static ActionSpec = &SPEC;
 }
 
 #[async_trait]

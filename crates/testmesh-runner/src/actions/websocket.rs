@@ -17,11 +17,11 @@ use url::Url;
 
 use self::connection::{Answer, Connection, Refused, Sockets, Target, connect};
 pub(super) use self::spec::VERBS;
-use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm, Expectation};
+use crate::action::{ActionError, ActionResult, ActionSpec, Arm, Expectation, Waits};
 use crate::actions::http_request::{file_error, header};
 use crate::actions::matching::Matching;
 use crate::actions::messages::value_and_raw;
-use crate::engine::{ActionContext, Patience, Resolved, at_once};
+use crate::engine::{ActionContext, Patience, Resolved};
 use crate::flow::Step;
 use crate::record::ErrorKind;
 use crate::units::show_duration;
@@ -37,23 +37,8 @@ const PEM_LIMIT: u64 = 1 << 20;
 /// The action.
 pub(crate) struct Websocket;
 
-#[async_trait]
-impl Action for Websocket {
-    fn spec(&self) -> &'static ActionSpec {
-        &spec::SPEC
-    }
-
-    fn waits(&self) -> bool {
-        true
-    }
-
-    fn arms(&self) -> Option<&dyn Arm> {
-        Some(self)
-    }
-
-    async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
-        at_once(self, cx).await
-    }
+impl Waits for Websocket {
+    const SPEC: &'static ActionSpec = &spec::SPEC;
 }
 
 #[async_trait]
