@@ -28,7 +28,8 @@ static SPEC: ActionSpec = ActionSpec {
     aliases: &["mail.wait", "mail.receive", "mail_receive"],
     summary: "Waits for mails that `mail_catcher` caught.",
     description: "All mails since the catcher started count, those that an earlier step found as well. Fails when fewer than \
-                  `count` come within `timeout`, unless `min_count` asks for less.\n\n`$` in outputs is the first mail.",
+                  `count` come within `timeout`, unless `min_count` asks for less. With `background: true` those count that \
+                  come after it is armed.\n\n`$` in outputs is the first mail.",
     config: &[mail::NAME, messages::COUNT, messages::MIN_COUNT, messages::TIMEOUT, MATCH],
     open_config: false,
     result: &[
@@ -69,7 +70,9 @@ impl Arm for MailWait {
             )
         })?;
         let expected = Expected::read(&config, &[])?;
-        let mails = Mails { wanted: Wanted::read(&config)?, catcher, seen: 0 };
+        // What is there when it is armed is nothing that the steps after it caused.
+        let seen = if cx.in_background() { catcher.inbox.count() } else { 0 };
+        let mails = Mails { wanted: Wanted::read(&config)?, catcher, seen };
         let request = Value::map([
             ("server", Value::Text(mails.server())),
             ("match", config.value("match").cloned().unwrap_or_default()),
@@ -135,7 +138,7 @@ impl Source for Mails {
     }
 
     async fn subscribe(&mut self) -> Result<(), ActionError> {
-        // It has been there since the catcher started.
+        // The catcher keeps every mail.
         Ok(())
     }
 

@@ -109,6 +109,22 @@ async fn mails_are_found_among_others_and_too_few_are_told() {
 }
 
 #[tokio::test]
+async fn an_armed_wait_takes_what_the_next_step_causes_and_nothing_older() {
+    let send = |subject: &str| {
+        format!("- {{action: mail_send, config: {{url: '${{inbox.url}}', from: s@x.y, to: a@x.y, subject: {subject}}}}}\n")
+    };
+    let steps = [
+        "- {id: inbox, action: mail_catcher}\n".to_owned(),
+        send("before"),
+        "- {id: mail, action: mail_wait, background: true, config: {timeout: 20s}}\n".to_owned(),
+        send("after"),
+        "- {await: mail, assert: [count == 1, \"messages[0].subject == 'after'\"]}\n".to_owned(),
+        "- {action: mail_wait, config: {timeout: 20s}, assert: [\"messages[0].subject == 'before'\"]}\n".to_owned(),
+    ];
+    passed(&run_steps(&steps.concat()).await);
+}
+
+#[tokio::test]
 async fn a_catcher_ends_with_its_run() {
     let records = run_steps("- {action: mail_catcher}\n").await;
     let port = records[0].response.as_ref().unwrap()["port"].as_u64().unwrap();

@@ -59,6 +59,11 @@ impl Inbox {
         }
     }
 
+    /// How many came so far: the number of the next.
+    pub(in crate::actions) fn count(&self) -> usize {
+        self.mails.lock().len()
+    }
+
     /// Whether there was room.
     fn put(&self, mail: Mail) -> bool {
         {
