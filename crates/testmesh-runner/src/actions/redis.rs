@@ -122,7 +122,7 @@ static SPEC: ActionSpec = ActionSpec {
                   bytes. Connections are kept for the run; in a cluster, the node that has the key is asked.\n\n\
                   `redis.subscribe` (`channel`), `redis.psubscribe` (`pattern`) and `redis.xread` with a `stream` wait for \
                   messages; with `background: true` they are subscribed when the step is done, and a later `await` \
-                  collects what came.\n\nWhen Redis refuses a command the step fails, unless one of its assertions speaks of `error`.",
+                  collects what came. The result of these has `messages` and `count` alone.\n\nWhen Redis refuses a command the step fails, unless one of its assertions speaks of `error`.",
     config: CONFIG,
     open_config: false,
     result: &[
