@@ -1,11 +1,9 @@
 //! `cargo xtask bench protocols`: steps of other protocols against a client library that makes the same calls.
 //!
-//! What is compared is a step in a run and a call over an open connection. So each side does the work twice, with few
-//! steps and with many, and the difference is shared among the steps between: starting a process, reading certificates,
-//! compiling `.proto` files and opening connections is done once in a run and is no step's. What reading a step from the
-//! flow's file costs stays in, because there are as many of those as steps.
+//! What is compared is a step of a run and a call over an open connection. So each side does the work twice, few times
+//! and many times in a loop, and the difference is shared among the steps between: starting a process, reading and
+//! compiling the flow and its `.proto` file, and opening a connection are done once, and are no step's.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,8 +16,8 @@ use super::{Options, Programs};
 use crate::services::peers::{PEERS, Running};
 use crate::services::{Missing, Services, Wanted};
 
-/// Steps of the short flow and of the long one.
-const STEPS: [usize; 2] = [100, 2_100];
+/// Steps of the short run and of the long one.
+const STEPS: [usize; 2] = [200, 2_200];
 /// Messages that are sent and read back, of both: each read starts where the run did.
 const MESSAGES: [usize; 2] = [5, 45];
 
@@ -51,27 +49,29 @@ pub(super) fn run(root: &Path, options: &Options, programs: &Programs) -> Result
     let mut figures = Vec::new();
     if let Some(postgres) = &services.postgres {
         let url = postgres.url();
-        let ours = cases.flows("sql", STEPS, |number| sql_step(&url, number))?;
+        let ours = cases.flows("sql", STEPS, &sql_step(&url))?;
         let bare = bare(&programs.bare_protocol, &["postgres", &url], STEPS);
         figures.push(cases.figure("SQL: rows of PostgreSQL, a step each", bare, ours, (STEPS, 1.3))?);
     }
     if let Some(redis) = &services.redis {
         let url = redis.url();
-        let ours = cases.flows("redis", STEPS, |number| redis_step(&url, number))?;
+        let ours = cases.flows("redis", STEPS, &redis_step(&url))?;
         let bare = bare(&programs.bare_protocol, &["redis", &url], STEPS);
+        // Sets the key.
+        compare(&bare[..1], 1)?;
         figures.push(cases.figure("Redis: `GET`, a step each", bare, ours, (STEPS, 1.3))?);
     }
     let server = GrpcServer::start(&programs.call_price)?;
     fs::write(folder.path().join("health.proto"), HEALTH).map_err(|error| format!("write `health.proto`: {error}"))?;
-    let ours = cases.flows("grpc", STEPS, |_| grpc_step(&server.address))?;
+    let ours = cases.flows("grpc", STEPS, &grpc_step(&server.address))?;
     let bare_grpc = bare(&programs.call_price, &["grpc", &server.address], STEPS);
     figures.push(cases.figure("gRPC: unary calls, a step each", bare_grpc, ours, (STEPS, 1.3))?);
     if let Some((_, addresses)) = peers.servers.first() {
         let address = addresses.split_whitespace().next().unwrap_or_default();
-        let ours = cases.flows("kafka", MESSAGES, |number| kafka_steps(address, number))?;
+        let ours = cases.flows("kafka", MESSAGES, &kafka_steps(address))?;
         let bare = bare(&programs.bare_protocol, &["kafka", address, "bench"], MESSAGES);
-        // Makes the topic.
-        compare(&ours[..1], 1)?;
+        // Makes the topic, and the broker warm.
+        compare(&ours, 3)?;
         figures.push(cases.figure("Kafka: sent and read back, two steps", bare, ours, (MESSAGES, 2.0))?);
     }
     Ok(figures)
@@ -121,19 +121,14 @@ struct Cases<'a> {
 }
 
 impl Cases<'_> {
-    /// Writes flows of so many times these steps; the commands that run them.
-    fn flows(
-        &self,
-        name: &str,
-        counts: [usize; 2],
-        steps: impl Fn(usize) -> String,
-    ) -> Result<[Vec<String>; 2], String> {
+    /// Writes flows that do these steps so many times; the commands that run them.
+    fn flows(&self, name: &str, counts: [usize; 2], steps: &str) -> Result<[Vec<String>; 2], String> {
         let mut commands = [Vec::new(), Vec::new()];
         for (command, count) in commands.iter_mut().zip(counts) {
-            let mut yaml = format!("flow:\n  name: {name}\n  steps:\n");
-            for number in 0..count {
-                yaml.push_str(&steps(number));
-            }
+            let turn = steps.replace('\n', "\n          ");
+            let yaml = format!(
+                "flow:\n  name: {name}\n  steps:\n    - action: for_each\n      config:\n        items: {count}\n        steps:\n          {turn}\n"
+            );
             let path: PathBuf = self.folder.join(format!("{name}-{count}.yaml"));
             fs::write(&path, yaml).map_err(|error| format!("write `{}`: {error}", path.display()))?;
             *command = vec![self.programs.testmesh.display().to_string(), "run".to_owned(), path.display().to_string()];
@@ -153,48 +148,45 @@ impl Cases<'_> {
         let taken = compare(&commands, self.rounds)?;
         let [few, many] = counts;
         #[allow(clippy::cast_precision_loss, reason = "a number of steps")]
-        let each = |place: usize| {
-            (taken[place + 1].least_seconds - taken[place].least_seconds) * 1e6 / (many - few) as f64
-        };
+        let each =
+            |place: usize| (taken[place + 1].least_seconds - taken[place].least_seconds) * 1e6 / (many - few) as f64;
         Ok(Figure::new(name, (each(2), "µs"), Some(each(0)), Goal::Ratio(bar)))
     }
 }
 
 fn grpc_step(address: &str) -> String {
     format!(
-        "    - action: grpc\n      config: {{address: \"{address}\", proto_file: health.proto, method: \
-         grpc.health.v1.Health/Check, request: {{}}}}\n      assert: body.status == \"SERVING\"\n"
+        "- action: grpc
+  config: {{address: \"{address}\", proto_file: health.proto, method: grpc.health.v1.Health/Check, request: {{}}}}
+  assert: body.status == \"SERVING\""
     )
 }
 
-fn sql_step(url: &str, number: usize) -> String {
+fn sql_step(url: &str) -> String {
     format!(
-        "    - action: database_query\n      config:\n        connection: \"{url}\"\n        \
-         query: select $1::bigint as n, $2::text as name\n        params: [{number}, Ada]\n      \
-         assert: rows[0].n == {number}\n"
+        "- action: database_query
+  config:
+    connection: \"{url}\"
+    query: select $1::bigint as n, $2::text as name
+    params: [\"${{item}}\", Ada]
+  assert: rows[0].n == item"
     )
 }
 
-fn redis_step(url: &str, number: usize) -> String {
-    if number == 0 {
-        return format!(
-            "    - action: redis.set\n      config: {{url: \"{url}\", key: bench, value: Ada}}\n      assert: ok\n"
-        );
-    }
-    format!("    - action: redis.get\n      config: {{url: \"{url}\", key: bench}}\n      assert: value == \"Ada\"\n")
+fn redis_step(url: &str) -> String {
+    format!(
+        "- action: redis.get
+  config: {{url: \"{url}\", key: bench}}
+  assert: value == \"Ada\""
+    )
 }
 
-fn kafka_steps(address: &str, number: usize) -> String {
-    let mut yaml = String::new();
-    let key = format!("\"${{EXECUTION_ID}} {number}\"");
-    let _ = writeln!(
-        yaml,
-        "    - action: kafka_producer\n      config: {{brokers: \"{address}\", topic: bench, key: {key}, payload: {{id: 42, name: Ada}}}}"
-    );
-    let _ = writeln!(
-        yaml,
-        "    - action: kafka_consumer\n      config: {{brokers: \"{address}\", topic: bench, match: {{key: {key}}}, timeout: 20s}}\n      \
-         assert: messages[0].value.name == \"Ada\""
-    );
-    yaml
+fn kafka_steps(address: &str) -> String {
+    format!(
+        "- action: kafka_producer
+  config: {{brokers: \"{address}\", topic: bench, key: \"${{EXECUTION_ID}} ${{item}}\", payload: {{id: 42, name: Ada}}}}
+- action: kafka_consumer
+  config: {{brokers: \"{address}\", topic: bench, match: {{key: \"${{EXECUTION_ID}} ${{item}}\"}}, timeout: 20s}}
+  assert: messages[0].value.name == \"Ada\""
+    )
 }

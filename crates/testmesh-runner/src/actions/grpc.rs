@@ -37,11 +37,24 @@ use crate::action::{Action, ActionError, ActionResult, ActionSpec};
 use crate::engine::{ActionContext, Resolved};
 use crate::record::ErrorKind;
 use crate::units::show_duration;
-use crate::value::{Map, Value};
+use crate::value::{Map, Shape, Value};
 
 /// Names whose values are not shown in the record.
 const SECRET: [&str; 4] = ["authorization", "cookie", "x-api-key", "api-key"];
 const HIDDEN: &str = "***";
+
+static RESULT: Shape<10> = Shape::new([
+    "status_code",
+    "status",
+    "status_message",
+    "details",
+    "body",
+    "count",
+    "messages",
+    "metadata",
+    "trailers",
+    "duration_ms",
+]);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -114,7 +127,8 @@ impl Action for Grpc {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
         let step = Step::read(cx, &config).await?;
-        cx.note_request(step.request().into());
+        let request = step.request();
+        cx.note_request(request.clone().into());
         let since = Instant::now();
         let limit = config.duration("timeout")?;
         let calling = step.call(cx, &config);
@@ -126,11 +140,11 @@ impl Action for Grpc {
             }),
         };
         let error = match outcome {
-            Ok((answer, method)) => return Ok(step.result(answer, &method, since)),
+            Ok((answer, method)) => return Ok(result(request, answer, &method, since)),
             Err(Failure::OfTarget(error)) => error.into_action_error(&step.target.shown()),
             Err(Failure::Complete(error)) => error,
         };
-        let partial = ActionResult { request: step.request().into(), ..ActionResult::default() };
+        let partial = ActionResult { request: request.into(), ..ActionResult::default() };
         Err(ActionError { partial: Some(Box::new(partial)), ..error })
     }
 }
@@ -200,27 +214,26 @@ impl Step {
         }
         Value::map(entries)
     }
+}
 
-    fn result(&self, answer: Answer, method: &MethodDescriptor, since: Instant) -> ActionResult {
-        let status = answer.status.unwrap_or_else(|| Status::new(Code::Ok, ""));
-        let body = answer.messages.first().cloned().unwrap_or_default();
-        let details = call::details(status.details(), method.parent_pool());
-        let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let result = Value::map([
-            ("status_code", Value::Int(i64::from(i32::from(status.code())))),
-            ("status", Value::from(code_name(status.code()))),
-            ("status_message", Value::from(status.message())),
-            ("details", Value::list(details)),
-            ("body", body.clone()),
-            ("count", Value::from(answer.messages.len())),
-            ("messages", Value::list(answer.messages)),
-            ("metadata", Value::Map(shown_metadata(&answer.metadata).into())),
-            ("trailers", Value::Map(shown_metadata(&answer.trailers).into())),
-            ("duration_ms", Value::from(took)),
-        ]);
-        let primary = Some(body);
-        ActionResult { request: self.request().into(), response: result.clone().into(), result, primary }
-    }
+fn result(request: Value, answer: Answer, method: &MethodDescriptor, since: Instant) -> ActionResult {
+    let status = answer.status.unwrap_or_else(|| Status::new(Code::Ok, ""));
+    let body = answer.messages.first().cloned().unwrap_or_default();
+    let details = call::details(status.details(), method.parent_pool());
+    let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let result = RESULT.map([
+        Value::Int(i64::from(i32::from(status.code()))),
+        Value::from(code_name(status.code())),
+        Value::from(status.message()),
+        Value::list(details),
+        body.clone(),
+        Value::from(answer.messages.len()),
+        Value::list(answer.messages),
+        Value::Map(shown_metadata(&answer.metadata).into()),
+        Value::Map(shown_metadata(&answer.trailers).into()),
+        Value::from(took),
+    ]);
+    ActionResult { request: request.into(), response: result.clone().into(), result, primary: Some(body) }
 }
 
 /// The messages that go up.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use self::command::Command;
-use self::link::{Links, RedisError, Target};
+use self::link::{RedisError, Servers};
 use self::protocol::Refusal;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm, Example, Field, Kind, ResultField};
 use crate::actions::messages;
@@ -189,19 +189,19 @@ impl Action for Redis {
             return at_once(self, cx).await;
         }
         let config = cx.resolve()?;
-        let target = Target::read(&config)?;
+        let servers = cx.resource(Servers::default);
+        let server = servers.read(&config)?;
         let command = Command::read(cx.step.verb.as_deref(), &config)?;
-        let links = cx.resource(Links::default);
         let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));
         let since = Instant::now();
-        let asked = tokio::time::timeout(limit, link::ask(cx.connector(), &links, &target, &command)).await;
-        let request = REQUEST.map([Value::Text(target.shown()), command.shown()]);
+        let asked = tokio::time::timeout(limit, link::ask(cx.connector(), &servers, &server, &command)).await;
+        let request = REQUEST.map([Value::Text(server.shown()), command.shown()]);
         let (value, refusal) = match asked {
             Ok(Ok(value)) => (value, None),
             Ok(Err(RedisError::Refused(refusal))) => (Value::Null, Some(refusal)),
-            Ok(Err(error)) => return Err(with_request(error.into_action_error(&target.shown()), request)),
+            Ok(Err(error)) => return Err(with_request(error.into_action_error(&server.shown()), request)),
             Err(_) => {
-                let message = format!("`{}`: no reply within {}", target.shown(), show_duration(limit));
+                let message = format!("`{}`: no reply within {}", server.shown(), show_duration(limit));
                 return Err(with_request(ActionError::new(ErrorKind::Timeout, message), request));
             }
         };
@@ -210,7 +210,7 @@ impl Action for Redis {
         let result = ActionResult { request: request.into(), response: result.clone().into(), result, primary: None };
         match refusal {
             Some(refusal) if !cx.step.asserts_on("error") => {
-                let error = RedisError::Refused(refusal).into_action_error(&target.shown());
+                let error = RedisError::Refused(refusal).into_action_error(&server.shown());
                 Err(ActionError { partial: Some(Box::new(result)), ..error })
             }
             _ => Ok(result),

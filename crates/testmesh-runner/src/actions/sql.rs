@@ -119,46 +119,50 @@ impl Answer {
 
     /// As the step's result.
     pub(super) fn into_entries(self) -> Vec<(ByteString, Value)> {
-        let Rows { columns, list: rows, .. } = self.rows.unwrap_or_default();
-        let column = |column: &Column| COLUMN.map([Value::Text(column.name.clone()), Value::Text(column.kind.clone())]);
-        let columns = columns.list.iter().map(column).collect();
+        let (columns, rows) = match self.rows {
+            Some(Rows { columns, list, .. }) => (columns.shown.clone(), list),
+            None => (Value::list(Vec::new()), Vec::new()),
+        };
         vec![
-            ("row_count".into(), Value::from(rows.len())),
-            ("first_row".into(), rows.first().cloned().unwrap_or_default()),
-            ("rows".into(), Value::list(rows)),
-            ("rows_affected".into(), Value::from(self.rows_affected)),
-            ("columns".into(), Value::list(columns)),
+            (ByteString::from_static("row_count"), Value::from(rows.len())),
+            (ByteString::from_static("first_row"), rows.first().cloned().unwrap_or_default()),
+            (ByteString::from_static("rows"), Value::list(rows)),
+            (ByteString::from_static("rows_affected"), Value::from(self.rows_affected)),
+            (ByteString::from_static("columns"), columns),
         ]
     }
 }
 
 /// The columns of rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Columns {
-    list: Vec<Column>,
     /// Where each column's value goes: of several with one name, the last counts.
     places: Vec<usize>,
     /// Each name once, with nothing.
     empty: Vec<(ByteString, Value)>,
+    /// As a result has them.
+    shown: Value,
 }
 
 impl Columns {
     fn new(list: Vec<Column>) -> Self {
         let mut empty: Vec<(ByteString, Value)> = Vec::with_capacity(list.len());
         let mut places = Vec::with_capacity(list.len());
-        for column in &list {
+        let mut shown = Vec::with_capacity(list.len());
+        for column in list {
+            shown.push(COLUMN.map([Value::Text(column.name.clone()), Value::Text(column.kind)]));
             let place = empty.iter().position(|(name, _)| *name == column.name).unwrap_or(empty.len());
             if place == empty.len() {
-                empty.push((column.name.clone(), Value::Null));
+                empty.push((column.name, Value::Null));
             }
             places.push(place);
         }
-        Self { list, places, empty }
+        Self { places, empty, shown: Value::list(shown) }
     }
 }
 
 /// Rows with the same columns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rows {
     columns: Arc<Columns>,
     bytes: usize,
@@ -453,17 +457,20 @@ pub(super) fn max_rows(config: &Resolved) -> Result<usize, ActionError> {
     Ok(rows.unwrap_or(DEFAULT_MAX_ROWS))
 }
 
+static REQUEST: Shape<2> = Shape::new(["connection", "query"]);
+static REQUEST_WITH_PARAMS: Shape<3> = Shape::new(["connection", "query", "params"]);
+
 /// What is kept of the question.
 pub(super) fn request(database: &Database<'_>, query: &ByteString, params: &[Value]) -> Value {
-    let mut entries = vec![("connection", Value::Text(database.shown())), ("query", Value::Text(query.clone()))];
-    if !params.is_empty() {
-        entries.push(("params", Value::list(params.to_vec())));
+    let (connection, query) = (Value::Text(database.shown()), Value::Text(query.clone()));
+    if params.is_empty() {
+        return REQUEST.map([connection, query]);
     }
-    Value::map(entries)
+    REQUEST_WITH_PARAMS.map([connection, query, Value::list(params.to_vec())])
 }
 
-/// A result of these entries, the request beside it.
+/// A result of these entries, whose names differ, the request beside it.
 pub(super) fn result(request: Value, entries: Vec<(ByteString, Value)>) -> ActionResult {
-    let result = Value::map(entries);
+    let result = Value::Map(Arc::new(Map { entries: Entries::of_distinct(entries), ignore_case: false }));
     ActionResult { request: request.into(), response: result.clone().into(), result, primary: None }
 }

@@ -173,7 +173,8 @@ impl Armory {
     /// The expectation that `id` means at `scope`: the nearest layer's, or else the last that was armed.
     fn take(&self, id: &str, scope: &Arc<Scope>) -> Option<Armed> {
         let mut waiting = self.waiting.lock();
-        let at = |layer: &Scope| waiting.iter().rposition(|a| a.step.id == id && std::ptr::eq(&raw const *a.scope, layer));
+        let at =
+            |layer: &Scope| waiting.iter().rposition(|a| a.step.id == id && std::ptr::eq(&raw const *a.scope, layer));
         let found = scope.layers().find_map(at).or_else(|| waiting.iter().rposition(|armed| armed.step.id == id))?;
         Some(waiting.remove(found))
     }

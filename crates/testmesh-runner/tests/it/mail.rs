@@ -111,7 +111,9 @@ async fn mails_are_found_among_others_and_too_few_are_told() {
 #[tokio::test]
 async fn an_armed_wait_takes_what_the_next_step_causes_and_nothing_older() {
     let send = |subject: &str| {
-        format!("- {{action: mail_send, config: {{url: '${{inbox.url}}', from: s@x.y, to: a@x.y, subject: {subject}}}}}\n")
+        format!(
+            "- {{action: mail_send, config: {{url: '${{inbox.url}}', from: s@x.y, to: a@x.y, subject: {subject}}}}}\n"
+        )
     };
     let steps = [
         "- {id: inbox, action: mail_catcher}\n".to_owned(),

@@ -130,8 +130,7 @@ async fn postgres_statements_that_come_again_see_what_changed_meanwhile() {
              assert: [{assert}]\n"
         )
     };
-    let plainly =
-        |query: &str| format!("- action: database_query\n  config: {{connection: DB, query: \"{query}\"}}\n");
+    let plainly = |query: &str| format!("- action: database_query\n  config: {{connection: DB, query: \"{query}\"}}\n");
     let steps = [
         plainly("create table kept (n int)"),
         (1..5).map(|number| insert(&number.to_string(), &format!("first_row.n == {number}"))).collect(),

@@ -1,14 +1,19 @@
 //! Connections to Redis, kept for the run. A command's bytes are sent and its reply is read by the step itself: there is
 //! no task between.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
+use parking_lot::Mutex;
 use testmesh_shared::net::Connector;
+use testmesh_shared::tls::TlsClient;
 
 use super::command::Command;
 use super::protocol::{self, Refusal, Said, Scan};
 use crate::action::ActionError;
-use crate::actions::peer::{self, Endpoint, PeerError, Protocol, Socket, Wire};
+use crate::actions::peer::{Endpoint, PeerError, Protocol, Socket, Wire};
 use crate::engine::Resolved;
 use crate::record::ErrorKind;
 use crate::value::Value;
@@ -18,31 +23,74 @@ const PROTOCOL: Protocol = Protocol { plain: &["redis"], secure: &["rediss"], po
 const MOST_MOVES: usize = 5;
 
 /// A server and who asks it.
-#[derive(Clone)]
-pub(super) struct Target {
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Target {
     endpoint: Endpoint,
     db: i64,
 }
 
 impl Target {
-    /// Reads it from the configuration.
-    pub(super) fn read(config: &Resolved) -> Result<Self, ActionError> {
+    fn read(config: &Resolved) -> Result<Self, ActionError> {
         let mut endpoint = Endpoint::read(config, &PROTOCOL)?;
         endpoint.password = endpoint.password.take().filter(|password| !password.is_empty());
         let path = endpoint.path.take().filter(|path| !path.is_empty());
         let db = match path {
-            Some(path) => path.parse().map_err(|_| {
-                ActionError::new(ErrorKind::Config, "`url` has no number of a database as its path")
-            })?,
+            Some(path) => path
+                .parse()
+                .map_err(|_| ActionError::new(ErrorKind::Config, "`url` has no number of a database as its path"))?,
             None => config.integer("db")?.unwrap_or(0),
         };
-        endpoint.keep_apart(db.to_string());
         Ok(Self { endpoint, db })
     }
+}
 
+/// A server that a run asks.
+pub(super) struct Server {
+    target: Target,
+    shown: ByteString,
+    /// Connections that no step uses.
+    idle: Mutex<Vec<Link>>,
+}
+
+impl Server {
     /// What may be shown of it.
     pub(super) fn shown(&self) -> ByteString {
-        format!("{}/{}", self.endpoint.shown(), self.db).into()
+        self.shown.clone()
+    }
+}
+
+/// The servers of one run.
+#[derive(Default)]
+pub(super) struct Servers {
+    known: Mutex<HashMap<Target, Arc<Server>>>,
+    /// Those that a `url` alone names, so that it is read once.
+    by_url: Mutex<HashMap<ByteString, Arc<Server>>>,
+    tls: TlsClient,
+}
+
+impl Servers {
+    /// The one that the configuration names.
+    pub(super) fn read(&self, config: &Resolved) -> Result<Arc<Server>, ActionError> {
+        const ELSE: [&str; 7] = ["host", "port", "db", "username", "password", "tls", "verify_tls"];
+        let url = config.text("url")?.filter(|_| config.fields().all(|(name, _)| !ELSE.contains(&name)));
+        let Some(url) = url else { return Target::read(config).map(|target| self.server(target)) };
+        if let Some(server) = self.by_url.lock().get(&url) {
+            return Ok(Arc::clone(server));
+        }
+        let server = self.server(Target::read(config)?);
+        self.by_url.lock().insert(url, Arc::clone(&server));
+        Ok(server)
+    }
+
+    fn server(&self, target: Target) -> Arc<Server> {
+        let mut known = self.known.lock();
+        if let Some(server) = known.get(&target) {
+            return Arc::clone(server);
+        }
+        let shown = format!("{}/{}", target.endpoint.shown(), target.db).into();
+        let server = Arc::new(Server { target: target.clone(), shown, idle: Mutex::default() });
+        known.insert(target, Arc::clone(&server));
+        server
     }
 }
 
@@ -79,21 +127,18 @@ impl From<PeerError> for RedisError {
     }
 }
 
-/// The connections of one run that no step uses.
-pub(super) type Links = peer::Links<Link>;
-
 /// Sends a command and gives the reply, from whichever node of a cluster has it.
 pub(super) async fn ask(
     connector: &Connector,
-    links: &Links,
-    target: &Target,
+    servers: &Servers,
+    server: &Server,
     command: &Command,
 ) -> Result<Value, RedisError> {
-    let mut refusal = match ask_node(connector, links, target, command, false).await {
+    let mut refusal = match ask_node(connector, servers, server, command, false).await {
         Err(RedisError::Refused(refusal)) if is_elsewhere(&refusal) => refusal,
         outcome => return outcome,
     };
-    let mut target = target.clone();
+    let mut target = server.target.clone();
     for _ in 1..MOST_MOVES {
         // `3999 127.0.0.1:6381`
         let lost = || RedisError::Broken(format!("it sends on to `{}`", refusal.message));
@@ -103,7 +148,8 @@ pub(super) async fn ask(
         if !host.is_empty() {
             host.clone_into(&mut target.endpoint.host);
         }
-        refusal = match ask_node(connector, links, &target, command, &*refusal.code == "ASK").await {
+        let node = servers.server(target.clone());
+        refusal = match ask_node(connector, servers, &node, command, &*refusal.code == "ASK").await {
             Err(RedisError::Refused(refusal)) if is_elsewhere(&refusal) => refusal,
             outcome => return outcome,
         };
@@ -117,40 +163,41 @@ fn is_elsewhere(refusal: &Refusal) -> bool {
 
 async fn ask_node(
     connector: &Connector,
-    links: &Links,
-    target: &Target,
+    servers: &Servers,
+    server: &Server,
     command: &Command,
     asking: bool,
 ) -> Result<Value, RedisError> {
-    let kept = std::iter::from_fn(|| links.take(&target.endpoint)).find_map(Link::if_usable);
+    let kept = std::iter::from_fn(|| server.idle.lock().pop()).find_map(Link::if_usable);
     let mut link = match kept {
         Some(link) => link,
-        None => open(connector, links, target).await?,
+        None => open(connector, servers, server).await?,
     };
     if asking {
         link.ask(&[Bytes::from_static(b"ASKING")]).await?;
     }
     let outcome = link.ask(&command.words).await;
     if matches!(outcome, Ok(_) | Err(RedisError::Refused(_))) {
-        links.give(&target.endpoint, link);
+        server.idle.lock().push(link);
     }
     outcome
 }
 
 /// A new connection.
-pub(super) async fn open(connector: &Connector, links: &Links, target: &Target) -> Result<Link, RedisError> {
-    let mut link = Link::new(target.endpoint.open(connector, &links.tls).await?);
+pub(super) async fn open(connector: &Connector, servers: &Servers, server: &Server) -> Result<Link, RedisError> {
+    let Target { endpoint, db } = &server.target;
+    let mut link = Link::new(endpoint.open(connector, &servers.tls).await?);
     // Version 3 tells maps from lists, and messages from replies; servers before 6.0 do not know it.
     let mut hello = vec![Bytes::from_static(b"HELLO"), Bytes::from_static(b"3")];
-    if let Some(password) = &target.endpoint.password {
-        let user = target.endpoint.username.clone().unwrap_or_else(|| "default".to_owned());
+    if let Some(password) = &endpoint.password {
+        let user = endpoint.username.clone().unwrap_or_else(|| "default".to_owned());
         hello.extend([Bytes::from_static(b"AUTH"), Bytes::from(user), Bytes::from(password.clone())]);
     }
-    protocol::put(&hello, &mut link.wire.out);
-    if target.db != 0 {
-        protocol::put(&[Bytes::from_static(b"SELECT"), Bytes::from(target.db.to_string())], &mut link.wire.out);
+    link.send(&hello);
+    if *db != 0 {
+        link.send(&[Bytes::from_static(b"SELECT"), Bytes::from(db.to_string())]);
     }
-    for _ in 0..=usize::from(target.db != 0) {
+    for _ in 0..=usize::from(*db != 0) {
         link.reply(None).await.map_err(|error| match error {
             RedisError::Refused(Refusal { code, message }) => RedisError::Broken(format!("{code} {message}")),
             error => error,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::actions::messages::text;
@@ -10,6 +10,9 @@ use crate::value::Value;
 
 /// Most bytes that one reply may have.
 const REPLY_LIMIT: usize = 64 << 20;
+/// Replies up to this size are copied out of the buffer that they came in, so that a value which a run keeps does not keep
+/// that as well.
+const SMALL: usize = 4 << 10;
 /// Replies inside replies: no command of Redis comes near.
 const DEEPEST: usize = 64;
 /// What ends a line.
@@ -76,7 +79,13 @@ impl Scan {
                 return Err(too_large());
             }
         }
-        let bytes = input.split_to(self.at).freeze();
+        let bytes = if self.at > SMALL {
+            input.split_to(self.at).freeze()
+        } else {
+            let bytes = Bytes::copy_from_slice(&input[..self.at]);
+            input.advance(self.at);
+            bytes
+        };
         *self = Self::default();
         match (Reader { bytes, at: 0 }).said() {
             Ok(said) => Ok(Some(said)),
@@ -256,7 +265,10 @@ mod tests {
             ("|1\r\n+ttl\r\n:9\r\n*1\r\n+a\r\n", json!([["a"]])),
             (">3\r\n+message\r\n$1\r\nc\r\n$2\r\nhi\r\n+OK\r\n", json!([{"push": ["message", "c", "hi"]}, "OK"])),
             ("-WRONGTYPE not a list\r\n", json!([{"code": "WRONGTYPE", "message": "not a list"}])),
-            ("!10\r\nERR broken\r\n-LOADING\r\n", json!([{"code": "ERR", "message": "broken"}, {"code": "LOADING", "message": ""}])),
+            (
+                "!10\r\nERR broken\r\n-LOADING\r\n",
+                json!([{"code": "ERR", "message": "broken"}, {"code": "LOADING", "message": ""}]),
+            ),
             ("*2\r\n:1\r\n-ERR inside\r\n+OK\r\n", json!([{"code": "ERR", "message": "inside"}, "OK"])),
         ] {
             assert_eq!(read(bytes).map(Json::Array), Ok(expected), "{bytes:?}");

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use testmesh_shared::net::Connector;
 
 use super::Redis;
-use super::link::{self, Link, Links, RedisError, Target};
+use super::link::{self, Link, RedisError, Server, Servers};
 use super::protocol::Said;
 use crate::action::{ActionError, Arm, Expectation};
 use crate::actions::messages::{Expected, Source, value_and_raw};
@@ -68,15 +68,16 @@ impl Arm for Redis {
         let waits = Waits::of(cx.step).ok_or_else(|| {
             ActionError::new(ErrorKind::Config, "only `redis.subscribe`, `redis.psubscribe` and `redis.xread` wait")
         })?;
-        let target = Target::read(&config)?;
+        let servers = cx.resource(Servers::default);
+        let server = servers.read(&config)?;
         let names = names(&config, waits)?;
         let expected = Expected::read(&config, &["channel", "stream"])?;
         let request = Value::map([
-            ("server", Value::Text(target.shown())),
+            ("server", Value::Text(server.shown())),
             (waits.key(), Value::list(names.iter().cloned().map(Value::Text).collect())),
             ("count", Value::from(expected.count())),
         ]);
-        let place = Place { connector: cx.connector().clone(), links: cx.resource(Links::default), target };
+        let place = Place { connector: cx.connector().clone(), servers, server };
         match waits {
             Waits::Channels | Waits::Patterns => {
                 let patterns = waits == Waits::Patterns;
@@ -103,17 +104,17 @@ fn names(config: &Resolved, waits: Waits) -> Result<Vec<ByteString>, ActionError
 /// A server, and how it is reached.
 struct Place {
     connector: Connector,
-    links: Arc<Links>,
-    target: Target,
+    servers: Arc<Servers>,
+    server: Arc<Server>,
 }
 
 impl Place {
     async fn open(&self) -> Result<Link, RedisError> {
-        link::open(&self.connector, &self.links, &self.target).await
+        link::open(&self.connector, &self.servers, &self.server).await
     }
 
     fn failed(&self, error: RedisError) -> ActionError {
-        error.into_action_error(&self.target.shown())
+        error.into_action_error(&self.server.shown())
     }
 }
 
@@ -167,7 +168,7 @@ impl Channels {
 #[async_trait]
 impl Source for Channels {
     fn server(&self) -> ByteString {
-        self.place.target.shown()
+        self.place.server.shown()
     }
 
     fn name(&self) -> ByteString {
@@ -255,7 +256,7 @@ fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<Bytes> {
 #[async_trait]
 impl Source for Streams {
     fn server(&self) -> ByteString {
-        self.place.target.shown()
+        self.place.server.shown()
     }
 
     fn name(&self) -> ByteString {

@@ -22,8 +22,8 @@ use postgres_types::{Oid, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::placeholders::{Style, place};
 use self::kept::{Described, History, may_be_outdated};
+use super::placeholders::{Style, place};
 use super::{Answer, Column, Columns, Refusal, Rows, SqlError, Statement};
 use crate::value::Value;
 use testmesh_shared::tls::TlsStream;

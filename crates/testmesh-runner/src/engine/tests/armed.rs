@@ -260,7 +260,8 @@ steps:
     assert_eq!(ran.summary.status, ExecutionStatus::Passed);
     assert_eq!(*word("phase").waiting.lock(), 0);
     let left: Vec<_> = ran.execution.steps.iter().flatten().filter(|step| step.status == StepStatus::Skipped).collect();
-    let told: Vec<_> = left.iter().map(|step| (&*step.id, &*step.action, step.skip_reason.as_deref().unwrap())).collect();
+    let told: Vec<_> =
+        left.iter().map(|step| (&*step.id, &*step.action, step.skip_reason.as_deref().unwrap())).collect();
     assert_eq!(
         told,
         [
