@@ -147,6 +147,17 @@ pub(crate) struct Example {
     pub yaml: &'static str,
 }
 
+/// What is wrong with a configuration though each key takes what it has.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    /// The key that it is about; none: all of them.
+    pub(crate) key: Option<&'static str>,
+    /// Of a list, the item.
+    pub(crate) item: Option<usize>,
+    /// What is wrong.
+    pub(crate) message: String,
+}
+
 /// A step's `config`, compiled: canonical key names, in the order written.
 #[derive(Debug, Clone, Default)]
 pub struct StepConfig {
@@ -304,6 +315,11 @@ pub(crate) trait Action: Send + Sync {
     /// As [`Action::waits`], of one step.
     fn waits_in(&self, _step: &Step) -> bool {
         self.waits()
+    }
+    /// What validation can say of a configuration that its description cannot. Looks at what is written out, not at what
+    /// references will come to.
+    fn mistakes(&self, _config: &StepConfig) -> Vec<Mistake> {
+        Vec::new()
     }
     /// How what it waits for is armed before the act (`background: true`), when it waits for something.
     fn arms(&self) -> Option<&dyn Arm> {

@@ -13,6 +13,9 @@ mod awaiting;
 #[cfg(all(feature = "browser", unix))]
 mod browser;
 mod condition;
+mod contract;
+mod contract_generate;
+mod contract_verify;
 mod database_query;
 mod db_poll;
 mod delay;
@@ -98,6 +101,8 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &mock_server_reset_state::MockServerResetState,
         &mock_server_stop::MockServerStop,
         &websocket::Websocket,
+        &contract_generate::ContractGenerate,
+        &contract_verify::ContractVerify,
         &log::Log,
         &delay::Delay,
         &assert::Assert,
@@ -165,9 +170,6 @@ pub(crate) fn left_out(name: &str) -> Option<&'static str> {
     let (feature, _) = OPTIONAL.iter().find(|(_, names)| names.contains(&name))?;
     find(name).is_none().then_some(*feature)
 }
-
-/// Actions of the design that this release does not have yet, so that validation can say so by name.
-pub(crate) const PLANNED: &[&str] = &["contract_generate", "contract_verify"];
 
 #[cfg(test)]
 mod tests {

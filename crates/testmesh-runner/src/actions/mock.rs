@@ -27,6 +27,7 @@ use testmesh_shared::net::{ListenError, Listener};
 use testmesh_shared::tasks::Tasks;
 use tokio::sync::Notify;
 
+pub(super) use self::arrival::Exchange;
 use self::arrival::{Incoming, Recorded};
 use self::endpoint::{Endpoint, MOST_ENDPOINTS};
 use self::matching::Miss;
@@ -166,6 +167,11 @@ impl Mocks {
         }
     }
 
+    /// Every one that runs, in the order they were started.
+    pub(super) fn all(&self) -> Vec<Arc<Mock>> {
+        self.servers.lock().values().cloned().collect()
+    }
+
     /// Stops one, and waits until it has ended.
     pub(super) async fn stop(&self, mock: &Mock) {
         self.servers.lock().shift_remove(&mock.name);
@@ -278,9 +284,9 @@ impl Mock {
                 (Prepared::own(StatusCode::INTERNAL_SERVER_ERROR, &body), Some(message))
             }
         };
-        let answered = prepared.told();
         let number = inner.n_requests;
-        inner.record(Recorded { number, time: self.clock.now(), incoming, endpoint, answered, error });
+        let answer = prepared.clone();
+        inner.record(Recorded { number, time: self.clock.now(), incoming, endpoint, answer, error });
         self.arrived.notify_waiters();
         prepared
     }
@@ -453,6 +459,11 @@ impl Mock {
         let there: Vec<String> = inner.endpoints.iter().map(|endpoint| format!("`{}`", endpoint.id)).collect();
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
         format!("mock server `{}` has no endpoint `{id}` (it has {there})", self.name)
+    }
+
+    /// Requests that an endpoint answered without a fault, in the order they came.
+    pub(super) fn exchanges(&self) -> Vec<Exchange> {
+        self.recorded().iter().filter_map(|recorded| recorded.exchange()).collect()
     }
 
     /// What came, for a result: `requests`, `count`, `unmatched`.

@@ -98,7 +98,6 @@ impl<'a> ActionContext<'a> {
     }
 
     /// The time, for stamps.
-    #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "only the Kafka actions ask for it"))]
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.flow.run.engine.clock.now()
     }
@@ -170,6 +169,11 @@ impl<'a> ActionContext<'a> {
         };
         self.notes.lock().logs.push(line.clone());
         run.emitter.emit(RunEventKind::Log { ordinal: self.ordinal, id: self.step.id.clone(), line });
+    }
+
+    /// Replaces the run's secrets in what is written somewhere.
+    pub(crate) fn mask(&self, json: &mut serde_json::Value) {
+        self.flow.run.emitter.masker().json(json);
     }
 
     /// Adds to the assertions of the step's record.

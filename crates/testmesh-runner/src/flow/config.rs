@@ -19,6 +19,8 @@ const STEP_ONLY: &[&str] = &["background", "poll", "retry"];
 const NAMING_KEYS: &[&str] = &["item_name", "index_name"];
 /// What a mock's templates see of the request at hand.
 const REQUEST_NAMES: &[&str] = &["request", "path", "query", "headers", "body", "state"];
+/// What the steps that set up a provider state see.
+const STATE_NAMES: &[&str] = &["state", "params"];
 /// What each turn of `wait_until` sees.
 const TURN_NAMES: &[&str] = &["attempt", "iteration"];
 
@@ -38,8 +40,35 @@ impl<'t> Decoder<'t, '_> {
         }
         self.secrets_in(section.entries);
         self.missing(spec.config, &section, entry.map(|entry| entry.key_span).or(action), spec.name);
+        let first = self.findings.len();
         let matched = self.matched(spec.config, spec.open_config, &section);
-        self.compile(spec, &section, &matched, id)
+        let config = self.compile(spec, &section, &matched, id);
+        if !self.findings.any_error_since(first) {
+            self.of_the_action(spec, &matched, &config, entry.map(|entry| entry.key_span).or(action));
+        }
+        config
+    }
+
+    /// Reports what only the action itself can say; `place` is that of all keys.
+    fn of_the_action(
+        &mut self,
+        spec: &'static ActionSpec,
+        matched: &[(&Entry<'t>, Option<&'static Field>)],
+        config: &StepConfig,
+        place: Option<Span>,
+    ) {
+        let mistakes = crate::actions::find(spec.name).map(|action| action.mistakes(config)).unwrap_or_default();
+        for mistake in mistakes {
+            let named = |(_, field): &&(&Entry<'t>, Option<&'static Field>)| {
+                field.is_some_and(|field| Some(field.name) == mistake.key)
+            };
+            let entry = matched.iter().find(named).map(|(entry, _)| *entry);
+            let item = entry.zip(mistake.item).and_then(|(entry, index)| Self::items(entry).get(index));
+            let span = item.map(|node| node.span).or(entry.map(|entry| entry.key_span)).or(place);
+            if let Some(span) = span {
+                self.findings.error(Code::InvalidValue, span, mistake.message).help(None);
+            }
+        }
     }
 
     /// Compiles each entry: plain values first, then what sees the outcome of nested steps, in the order written.
@@ -288,7 +317,11 @@ impl<'t> Decoder<'t, '_> {
             let entry = section.entry(field.name).or_else(|| section.any(field.aliases));
             entry.and_then(|entry| entry.value.named()).or(field.default.map(Cow::Borrowed))
         });
-        let fixed = if spec.name == "wait_until" { TURN_NAMES } else { &[] };
+        let fixed = match spec.name {
+            "wait_until" => TURN_NAMES,
+            "contract_verify" => STATE_NAMES,
+            _ => &[],
+        };
         Names { given: given.collect(), fixed, ..Names::default() }
     }
 

@@ -247,7 +247,7 @@ impl<'t> Decoder<'t, '_> {
             let spec = action.spec();
             std::iter::once(spec.name).chain(spec.aliases.iter().copied())
         });
-        let names: Vec<&str> = names.chain(actions::PLANNED.iter().copied()).collect();
+        let names: Vec<&str> = names.collect();
         let meant = SYNONYMS.iter().filter(|(word, _)| word.eq_ignore_ascii_case(name)).map(|(_, meant)| *meant);
         let meant: Vec<&str> = meant.collect();
         let near = if meant.is_empty() { suggest::near(name, names.iter().copied()) } else { meant };
@@ -357,7 +357,7 @@ impl<'t> Decoder<'t, '_> {
 
 /// Whether the action is one of a later release.
 pub(crate) fn planned(name: &str) -> bool {
-    name.starts_with("plugin.") || actions::PLANNED.contains(&name)
+    name.starts_with("plugin.")
 }
 
 #[cfg(test)]

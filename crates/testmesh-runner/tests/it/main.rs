@@ -6,6 +6,7 @@ mod amqp;
 mod batches;
 mod browser;
 mod cluster;
+mod contracts;
 mod corpus;
 mod diagnostics;
 mod exec;

@@ -205,9 +205,9 @@ static CONFIG: &[Field] = &[
     optional(
         "matches_openapi",
         OPENAPI,
-        "The path of an OpenAPI document (3.0 or 3.1; YAML or JSON), relative to the flow file, or a map: status, content type, headers and \
-         body must be as the operation of this method and path says, or else the step fails. References inside of the \
-         document are followed, others are an error. Not with `stream`.",
+        "The path of an OpenAPI document (3.0 or 3.1; YAML or JSON), relative to the flow file, or a map: status, content \
+         type, headers and body must be as the operation of this method and path says, or else the step fails. \
+         References inside of the document are followed, others are an error. Not with `stream`.",
     ),
 ];
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
 
+use super::respond::{Answered, Prepared};
 use crate::value::{Map, Value};
 
 /// Bytes of a body that are recorded; a longer one is recorded as text of this length.
@@ -140,6 +141,20 @@ fn body_value(headers: &HeaderMap, text: Option<&ByteString>, bytes: Bytes) -> V
     parsed.unwrap_or_else(|| Value::Text(text.clone()))
 }
 
+/// A request and what it was answered, as contracts see it.
+#[derive(Debug, Clone)]
+pub(in crate::actions) struct Exchange {
+    pub(in crate::actions) method: String,
+    /// Path and query.
+    pub(in crate::actions) url: String,
+    pub(in crate::actions) path: String,
+    pub(in crate::actions) query: Vec<(String, String)>,
+    /// Names in small letters.
+    pub(in crate::actions) request_headers: Vec<(String, String)>,
+    pub(in crate::actions) request_body: Option<serde_json::Value>,
+    pub(in crate::actions) answered: Answered,
+}
+
 /// A request, recorded.
 #[derive(Debug)]
 pub(super) struct Recorded {
@@ -149,8 +164,8 @@ pub(super) struct Recorded {
     pub(super) incoming: Incoming,
     /// The endpoint that answered.
     pub(super) endpoint: Option<String>,
-    /// The status, or the fault, that was answered.
-    pub(super) answered: Value,
+    /// What was answered.
+    pub(super) answer: Prepared,
     /// Why there was no proper answer.
     pub(super) error: Option<String>,
 }
@@ -158,7 +173,28 @@ pub(super) struct Recorded {
 impl Recorded {
     /// Bytes that it keeps in memory, about.
     pub(super) fn weight(&self) -> usize {
-        self.incoming.size * 2 + 2_048
+        self.incoming.size * 2 + self.answer.size() + 2_048
+    }
+
+    /// Both sides of it, when an endpoint answered without a fault.
+    pub(super) fn exchange(&self) -> Option<Exchange> {
+        let incoming = &self.incoming;
+        if self.endpoint.is_none() || self.error.is_some() {
+            return None;
+        }
+        let answered = self.answer.answered()?;
+        let headers = incoming.headers.iter();
+        Some(Exchange {
+            method: incoming.method.clone(),
+            url: incoming.url.clone(),
+            path: incoming.path.clone(),
+            query: incoming.query.clone(),
+            request_headers: headers
+                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect(),
+            request_body: Some(incoming.body.to_json()).filter(|body| !body.is_null()),
+            answered,
+        })
     }
 
     pub(super) fn value(&self) -> Value {
@@ -181,7 +217,7 @@ impl Recorded {
             ("headers", incoming.headers_value()),
             ("body", body),
             ("endpoint", text(&self.endpoint)),
-            ("status", self.answered.clone()),
+            ("status", self.answer.told()),
             ("error", text(&self.error)),
         ])
     }

@@ -33,6 +33,15 @@ pub(super) struct Prepared {
     fault: Option<Fault>,
 }
 
+/// What an endpoint answered, as contracts see it.
+#[derive(Debug, Clone)]
+pub(in crate::actions) struct Answered {
+    pub(in crate::actions) status: u16,
+    /// Names in small letters.
+    pub(in crate::actions) headers: Vec<(String, String)>,
+    pub(in crate::actions) body: Option<serde_json::Value>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Reset,
@@ -94,6 +103,29 @@ impl Prepared {
             None => Value::Int(i64::from(self.status.as_u16())),
             Some(fault) => Value::from(fault.word()),
         }
+    }
+
+    /// Bytes of the body.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Status, headers and body, unless a fault keeps them from arriving. A body that is no text is left out.
+    pub(super) fn answered(&self) -> Option<Answered> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let headers = self.headers.iter();
+        let headers = headers
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let is_json =
+            self.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().windows(4).any(|part| part == b"json"));
+        let body = match std::str::from_utf8(&self.body) {
+            Ok("") | Err(_) => None,
+            Ok(text) if is_json => serde_json::from_str(text).ok(),
+            Ok(text) => Some(text.into()),
+        };
+        Some(Answered { status: self.status.as_u16(), headers: headers.collect(), body })
     }
 
     /// Waits and gives what is sent.

@@ -164,7 +164,7 @@ fn listed<'a>(requests: impl Iterator<Item = &'a std::sync::Arc<Recorded>>) -> S
         .take(LISTED)
         .map(|recorded| {
             let endpoint = recorded.endpoint.as_ref().map_or_else(|| "no endpoint".to_owned(), |id| format!("`{id}`"));
-            let answered = recorded.answered.to_text().unwrap_or_default();
+            let answered = recorded.answer.told().to_text().unwrap_or_default();
             format!("#{} {} ({endpoint}, {answered})", recorded.number, recorded.incoming.line())
         })
         .collect();
