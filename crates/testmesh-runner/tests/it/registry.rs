@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use testmesh_runner::files::Files;
 use testmesh_runner::record::{ErrorKind, StepRecord};
 use testmesh_shared::net::NetPolicy;
 use testmesh_shared::tasks::Tasks;
@@ -84,7 +85,6 @@ async fn avro_goes_and_comes_by_the_latest_schema_of_the_topic() {
     timeout: 20s
     count: 2
     schema_registry: {url: REGISTRY}
-  output: {sent: send.value_schema.id}
   assert:
     - messages[0].value.id == 9007199254740993 or messages[1].value.id == 9007199254740993
     - messages[0].value_schema.id == messages[1].value_schema.id
@@ -99,11 +99,10 @@ async fn avro_goes_and_comes_by_the_latest_schema_of_the_topic() {
     schema_registry: {url: "REGISTRY/"}
     value_format: avro
     match: {key: "7", json_path: ["$.customer == 'Ada'", "$.total == 12.5"]}
-  output: {note: $.note}
   assert:
     - messages[0].value.made == "2026-01-02T03:04:05.678Z"
     - string(messages[0].value.total) == "12.50"
-    - note == null
+    - messages[0].value.note == null
 "#,
     );
     let Some(records) = run("avro", &steps).await else { return };
@@ -325,6 +324,62 @@ async fn a_tombstone_and_an_armed_consumer_need_no_schema_for_what_is_not_there(
     );
     let Some(records) = run("tombstone", &steps).await else { return };
     passed(&records);
+}
+
+#[tokio::test]
+async fn a_schema_from_a_file_uses_registered_ones_and_is_read_under_the_file_policy() {
+    let Some((brokers, registry)) = servers() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let cart = r#"{"type": "record", "name": "shop.Cart", "fields": [{"name": "total", "type": "Money"}]}"#;
+    std::fs::write(folder.path().join("cart.avsc"), cart).unwrap();
+    let money = r#"{"type": "record", "name": "shop.Money", "fields": [{"name": "cents", "type": "long"}]}"#;
+    let mut steps = register("TOPIC-money", "AVRO", money, "[]");
+    steps.push_str(
+        r"
+- action: kafka_producer
+  config:
+    brokers: BROKERS
+    topic: TOPIC
+    schema_registry: {url: REGISTRY}
+    value_schema:
+      schema_file: cart.avsc
+      references: [{name: shop.Money, subject: TOPIC-money, version: 1}]
+      auto_register: true
+    payload: {total: {cents: 5}}
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 20s, schema_registry: {url: REGISTRY}}
+  assert: messages[0].value.total.cents == 5
+",
+    );
+    let steps = steps.replace("BROKERS", &brokers).replace("REGISTRY", &registry).replace("TOPIC", &own("file"));
+    let files = Files { base: folder.path().to_owned(), root: None, enabled: true };
+    passed(&run_steps_in(&steps, Setting { files, ..Setting::default() }).await);
+    let refused = run_steps(&steps).await;
+    fails(&refused[1], ErrorKind::Policy, "cannot read `cart.avsc`");
+}
+
+#[tokio::test]
+async fn a_consumer_tells_that_its_registry_is_silent_or_does_not_know_the_schema() {
+    let (silent, _listener) = silent().await;
+    let absent = r#"{"error_code": 40403, "message": "Schema not found"}"#;
+    let another = registry((StatusCode::NOT_FOUND, absent)).await;
+    let broken = registry((StatusCode::BAD_GATEWAY, "")).await;
+    let mut steps = register("TOPIC-value", "AVRO", r#""long""#, "[]");
+    steps.push_str(
+        "- action: kafka_producer\n  config: {brokers: BROKERS, topic: TOPIC, schema_registry: {url: REGISTRY}, payload: 5}\n",
+    );
+    for (id, address) in [("silent", silent), ("another", another), ("broken", broken)] {
+        let step = format!(
+            "- id: {id}\n  action: kafka_consumer\n  config: {{brokers: BROKERS, topic: TOPIC, timeout: 1s, \
+             schema_registry: {{url: 'http://user:wr0ng@{address}'}}, match: {{json_path: [$ == 5]}}}}\n"
+        );
+        steps.push_str(&step);
+    }
+    let Some(records) = run("silent", &steps).await else { return };
+    let by_id = |id: &str| records.iter().find(|record| record.id == id).unwrap();
+    fails(by_id("silent"), ErrorKind::Timeout, &format!("last: schema registry `http://{silent}`: no answer yet"));
+    fails(by_id("another"), ErrorKind::Timeout, "Schema not found (status 404, error 40403)");
+    fails(by_id("broken"), ErrorKind::Protocol, &format!("schema registry `http://{broken}`: schema "));
 }
 
 /// A registry that answers everything with one answer.

@@ -15,11 +15,10 @@ mod spec;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use self::client::{Client, Trouble};
+use self::client::{Client, Identity, Trouble};
 use self::codec::{Codec, Format};
 pub(in crate::actions) use self::decode::{Decoder, Undecoded};
 pub(in crate::actions) use self::encode::Encoder;
@@ -60,14 +59,14 @@ struct Found {
     by_version: HashMap<(String, i64), Arc<Versioned>>,
 }
 
-/// What a run found at its registries.
+/// What a run found at its registries, by the registry and who asked.
 #[derive(Default)]
-struct Schemas(Mutex<HashMap<(String, Option<HeaderValue>), Found>>);
+struct Schemas(Mutex<HashMap<Identity, Arc<Mutex<Found>>>>);
 
 /// A registry that a step asks.
 struct Registry {
     client: Client,
-    schemas: Arc<Schemas>,
+    found: Arc<Mutex<Found>>,
 }
 
 /// A schema by its number.
@@ -119,12 +118,13 @@ impl Registry {
     async fn read(cx: &ActionContext<'_>, config: &Resolved) -> Result<Option<Self>, ActionError> {
         let Some(section) = config.section("schema_registry")? else { return Ok(None) };
         let client = Client::read(cx, &section).await?;
-        Ok(Some(Self { client, schemas: cx.resource(Schemas::default) }))
+        let found = Arc::clone(cx.resource(Schemas::default).0.lock().entry(client.identity()).or_default());
+        Ok(Some(Self { client, found }))
     }
 
     /// The schema with a number; what is not there is told as trouble, as whoever wrote the number did not ask.
     async fn by_id(&self, id: u32) -> Result<Arc<Numbered>, Trouble> {
-        let known = self.schemas.0.lock().get(&self.client.identity()).and_then(|found| found.by_id.get(&id).cloned());
+        let known = self.found.lock().by_id.get(&id).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -138,18 +138,14 @@ impl Registry {
         };
         let (format, codec) = self.codec(&told).await?;
         let found = Arc::new(Numbered { format, codec, uses });
-        self.schemas.0.lock().entry(self.client.identity()).or_default().by_id.insert(id, Arc::clone(&found));
+        self.found.lock().by_id.insert(id, Arc::clone(&found));
         Ok(found)
     }
 
     /// The schema of a subject: the latest without a version.
     async fn by_version(&self, subject: &str, version: Option<i64>) -> Result<Arc<Versioned>, ActionError> {
         let key = |version| (subject.to_owned(), version);
-        let identity = self.client.identity();
-        let known = |version| {
-            let schemas = self.schemas.0.lock();
-            schemas.get(&identity).and_then(|found| found.by_version.get(&key(version)).cloned())
-        };
+        let known = |version| self.found.lock().by_version.get(&key(version)).cloned();
         if let Some(known) = version.and_then(known) {
             return Ok(known);
         }
@@ -168,8 +164,7 @@ impl Registry {
         }
         let (format, codec) = self.codec(&told).await.map_err(error)?;
         let found = Arc::new(Versioned { id, version, format, codec });
-        let mut schemas = self.schemas.0.lock();
-        schemas.entry(identity.clone()).or_default().by_version.insert(key(version), Arc::clone(&found));
+        self.found.lock().by_version.insert(key(version), Arc::clone(&found));
         Ok(found)
     }
 

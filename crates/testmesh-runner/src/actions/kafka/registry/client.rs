@@ -27,6 +27,9 @@ pub(super) struct Client {
     authorization: Option<HeaderValue>,
 }
 
+/// A registry, and who asks it: what was found for one is nothing that another may see.
+pub(super) type Identity = (String, Option<HeaderValue>);
+
 /// Why a registry did not do it.
 pub(super) enum Trouble {
     /// It said no: the status, its own number for the reason, and the reason.
@@ -92,8 +95,8 @@ impl Client {
         shown(&self.base).trim_end_matches('/').to_owned()
     }
 
-    /// Who asks whom: what was found for one is nothing that another may see.
-    pub(super) fn identity(&self) -> (String, Option<HeaderValue>) {
+    /// Who asks whom.
+    pub(super) fn identity(&self) -> Identity {
         (self.shown(), self.authorization.clone())
     }
 
