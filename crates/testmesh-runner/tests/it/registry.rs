@@ -12,6 +12,7 @@ use testmesh_shared::net::NetPolicy;
 use testmesh_shared::tasks::Tasks;
 
 use crate::run::{Setting, each, fails, named_server, passed, run_steps, run_steps_in};
+use crate::secure::{Start, in_front_of};
 
 /// The open listener of the broker, and the registry.
 fn servers() -> Option<(String, String)> {
@@ -354,7 +355,8 @@ async fn a_schema_from_a_file_uses_registered_ones_and_is_read_under_the_file_po
     let steps = steps.replace("BROKERS", &brokers).replace("REGISTRY", &registry).replace("TOPIC", &own("file"));
     let files = Files { base: folder.path().to_owned(), root: None, enabled: true };
     passed(&run_steps_in(&steps, Setting { files, ..Setting::default() }).await);
-    let refused = run_steps(&steps).await;
+    let (sending, _) = steps.split_once("- action: kafka_consumer").expect("two actions of Kafka");
+    let refused = run_steps(sending).await;
     fails(&refused[1], ErrorKind::Policy, "cannot read `cart.avsc`");
 }
 
@@ -443,6 +445,24 @@ async fn a_registry_that_does_not_do_it_is_told_by_its_name_without_a_password()
          schema_registry: {{url: 'http://{unauthorized}', username: user, password: secret}}}}\n"
     );
     fails(&run_steps(&steps).await[0], ErrorKind::Connection, &format!("kafka://{unused}"));
+}
+
+#[tokio::test]
+async fn a_registry_over_tls_must_have_a_certificate_that_is_trusted() {
+    let Some((brokers, registry)) = servers() else { return };
+    let (address, path) = registry.trim_start_matches("http://").split_once('/').expect("a path");
+    let secure = in_front_of(address.to_owned(), Start::AtOnce).await;
+    let step = |more: &str| {
+        format!(
+            "- action: kafka_producer\n  config: {{brokers: '{brokers}', topic: '{}', payload: a, value_schema: {{schema: \
+             string, auto_register: true}}, schema_registry: {{url: 'https://{secure}/{path}'{more}}}}}\n",
+            own("tls")
+        )
+    };
+    let records = run_steps(&(step("") + &step(", verify_tls: false"))).await;
+    let refused = format!("schema registry `https://{secure}/{path}`: the step's schema under `tls.");
+    each(&records, &[(ErrorKind::Connection, &refused), (ErrorKind::Connection, "")]);
+    fails(&records[0], ErrorKind::Connection, "certificate");
 }
 
 #[tokio::test]
