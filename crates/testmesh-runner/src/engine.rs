@@ -45,7 +45,7 @@ pub(crate) use block::BlockEnd;
 pub(crate) use context::{ActionContext, Stopped, at_key};
 pub(crate) use judge::check_assertions;
 pub(crate) use phases::Verdict;
-#[cfg(feature = "grpc")]
+#[cfg(any(feature = "grpc", feature = "kafka"))]
 pub(crate) use resolved::describe;
 pub(crate) use resolved::{Resolved, entries, items, mismatch};
 
