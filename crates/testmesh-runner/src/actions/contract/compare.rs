@@ -1,5 +1,7 @@
 //! Holds an answer against what a contract says of it: every difference, with its place.
 
+use std::time::{Duration, Instant};
+
 use http::HeaderMap;
 use serde_json::{Value as Json, json};
 
@@ -9,6 +11,8 @@ use super::rules::{Rule, RuleList, Step, best, shown};
 
 /// Differences of one interaction that are told.
 const MOST: usize = 50;
+/// What comparing a body may take: nothing else is done on the thread in the meantime.
+const TIME: Duration = Duration::from_secs(2);
 /// Headers whose values have parameters, of which an answer may have more.
 const PARAMETERISED: &[&str] = &["accept", "content-type"];
 /// How contents of some types begin.
@@ -48,8 +52,13 @@ pub(in crate::actions) fn differences(
     for (name, wanted) in &expected.headers {
         header_differs(name, wanted, expected.rules.header(name), headers, &mut all);
     }
-    body_differs(expected, headers, body, &mut all);
+    let end = Instant::now() + TIME;
+    body_differs(expected, headers, body, end, &mut all);
     all.truncate(MOST);
+    if Instant::now() > end {
+        let expected = format!("a body that is compared within {TIME:?}");
+        all.push(Difference { path: "$".to_owned(), expected, actual: "one that takes longer".to_owned() });
+    }
     all
 }
 
@@ -103,7 +112,7 @@ fn same_type(wanted: &str, found: &str) -> bool {
     wanted.first() == found.first() && wanted.iter().skip(1).all(|parameter| found.contains(parameter))
 }
 
-fn body_differs(expected: &PactResponse, headers: &HeaderMap, body: &[u8], all: &mut Vec<Difference>) {
+fn body_differs(expected: &PactResponse, headers: &HeaderMap, body: &[u8], end: Instant, all: &mut Vec<Difference>) {
     let rules = &expected.rules.body;
     let root = best(rules, &[]).map(|(list, _)| list);
     let whole = root.and_then(|list| {
@@ -124,13 +133,13 @@ fn body_differs(expected: &PactResponse, headers: &HeaderMap, body: &[u8], all: 
         Body::Empty if body.is_empty() || body == b"null" => {}
         Body::Empty => differs("no body".to_owned(), cut(&found_text())),
         Body::Json(wanted) => match serde_json::from_slice::<Json>(body) {
-            Ok(found) => Comparing { rules, all }.value(&mut Vec::new(), wanted, &found),
+            Ok(found) => Comparing { rules, end, all }.value(&mut Vec::new(), wanted, &found),
             Err(_) if body.is_empty() => differs(cut(wanted), "no body".to_owned()),
             Err(error) => differs("JSON".to_owned(), format!("{} ({error})", cut(&found_text()))),
         },
         Body::Form(wanted) => {
             let (wanted, found) = (form(wanted.as_bytes()), form(body));
-            Comparing { rules, all }.value(&mut Vec::new(), &wanted, &found);
+            Comparing { rules, end, all }.value(&mut Vec::new(), &wanted, &found);
         }
         Body::Xml(wanted) => {
             if without_gaps(wanted) != without_gaps(&String::from_utf8_lossy(body)) {
@@ -188,6 +197,8 @@ fn without_gaps(xml: &str) -> String {
 
 struct Comparing<'a> {
     rules: &'a [Rule],
+    /// Nothing is looked at any more from then on.
+    end: Instant,
     all: &'a mut Vec<Difference>,
 }
 
@@ -199,6 +210,9 @@ impl Comparing<'_> {
     }
 
     fn value(&mut self, path: &mut Vec<Step>, expected: &Json, actual: &Json) {
+        if Instant::now() > self.end {
+            return;
+        }
         let rules = self.rules;
         let nearest = best(rules, path);
         if let Some((list, exact)) = nearest
@@ -267,11 +281,16 @@ impl Comparing<'_> {
                     return;
                 }
                 Matcher::ArrayContains(variants) => {
+                    let end = self.end;
                     for variant in variants {
                         let Some(example) = wanted.get(variant.index) else { continue };
                         let fits = |item: &Json| {
                             let mut all = Vec::new();
-                            Comparing { rules: &variant.rules, all: &mut all }.value(&mut Vec::new(), example, item);
+                            Comparing { rules: &variant.rules, end, all: &mut all }.value(
+                                &mut Vec::new(),
+                                example,
+                                item,
+                            );
                             all.is_empty()
                         };
                         if !found.iter().any(fits) {
@@ -306,7 +325,7 @@ impl Comparing<'_> {
             }
             None => self.rules,
         };
-        let mut comparing = Comparing { rules, all: &mut *self.all };
+        let mut comparing = Comparing { rules, end: self.end, all: &mut *self.all };
         match (expected, actual) {
             (Json::Object(wanted), Json::Object(found)) => {
                 for (key, value) in found {

@@ -8,6 +8,9 @@ use serde_json::Value as Json;
 use super::dates::{Format, default_format};
 use super::rules::{Rule, RuleList};
 
+/// Steps of an expression with look-around or back-references, for one value: some milliseconds. All others take linear time.
+const MOST_STEPS: usize = 100_000;
+
 /// A matcher.
 #[derive(Debug, Clone)]
 pub(super) enum Matcher {
@@ -203,7 +206,9 @@ impl Matcher {
 
 impl Pattern {
     fn read(pattern: &str) -> Result<Self, String> {
-        let regex = fancy_regex::Regex::new(&format!(r"\A(?:{pattern})\z"))
+        let regex = fancy_regex::RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+            .backtrack_limit(MOST_STEPS)
+            .build()
             .map_err(|error| format!("the regular expression `{pattern}` of a matcher cannot be used: {error}"))?;
         Ok(Self { shown: pattern.to_owned(), regex })
     }
@@ -380,6 +385,14 @@ mod tests {
             let found = Matcher::read(&matcher).unwrap().check(true, &expected, &actual);
             assert_eq!(found.err().as_deref(), wanted, "{matcher} {actual}");
         }
+    }
+
+    #[test]
+    fn an_expression_that_takes_too_many_steps_matches_nothing() {
+        let matcher = Matcher::read(&json!({"match": "regex", "regex": "(?=a)(a+)+b"})).unwrap();
+        assert!(matcher.check_text("ab", "aaab").is_ok());
+        assert!(matcher.check_text("ab", &format!("{}b", "a".repeat(20))).is_ok());
+        assert!(matcher.check_text("ab", &"a".repeat(60)).is_err());
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Incoming {
         format!("{} {}", self.method, self.url)
     }
 
+    /// The body as it was sent: JSON as a value, a form as its text; none when it is empty, or no text.
+    fn sent_body(&self) -> Option<serde_json::Value> {
+        let text = self.text.as_ref().filter(|text| !text.is_empty())?;
+        if is_form(&self.headers) { Some(text.to_string().into()) } else { Some(self.body.to_json()) }
+    }
+
     fn query_value(&self) -> Value {
         several(self.query.iter().map(|(name, value)| (name.as_str(), value.as_str())), false)
     }
@@ -123,13 +129,22 @@ fn several<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, ignore_case: boo
     Value::Map(Arc::new(map))
 }
 
+/// The content type without its parameters, in small letters; empty when there is none.
+fn essence(headers: &HeaderMap) -> String {
+    let declared = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let essence = declared.as_deref().and_then(|declared| declared.split(';').next());
+    essence.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    essence(headers) == "application/x-www-form-urlencoded"
+}
+
 /// The body by its content type; without one, JSON is known by how it begins.
 fn body_value(headers: &HeaderMap, text: Option<&ByteString>, bytes: Bytes) -> Value {
     let Some(text) = text else { return Value::Bytes(bytes) };
-    let declared =
-        headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
-    let essence = declared.as_deref().and_then(|declared| declared.split(';').next()).unwrap_or_default().trim();
-    if essence == "application/x-www-form-urlencoded" {
+    let essence = essence(headers);
+    if is_form(headers) {
         let pairs: Vec<_> = url::form_urlencoded::parse(text.as_bytes()).collect();
         return several(pairs.iter().map(|(name, value)| (&**name, &**value)), false);
     }
@@ -192,7 +207,7 @@ impl Recorded {
             request_headers: headers
                 .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect(),
-            request_body: Some(incoming.body.to_json()).filter(|body| !body.is_null()),
+            request_body: incoming.sent_body(),
             answered,
         })
     }
