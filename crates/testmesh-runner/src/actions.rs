@@ -58,6 +58,7 @@ mod protobuf;
 mod redis;
 mod run_flow;
 mod sql;
+mod tls;
 mod transform;
 mod wait_for;
 mod wait_until;

@@ -37,7 +37,7 @@ pub enum TlsError {
 }
 
 /// How the server is believed, and what it is shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TlsOptions {
     /// Whether the server's certificate is checked (default true).
     pub verify: bool,
@@ -65,7 +65,7 @@ impl std::fmt::Debug for TlsOptions {
 }
 
 /// A client certificate with its key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The certificate, and those that lead to a root, in PEM.
     pub certificate: Bytes,

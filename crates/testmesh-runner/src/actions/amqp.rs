@@ -16,9 +16,11 @@ pub(super) use self::values::{message, properties, short_at, table_at};
 use super::peer::{self, Endpoint, Links, PeerError, Protocol, Wire, optional};
 use crate::action::{ActionError, Field, Kind};
 use crate::engine::Resolved;
+use crate::files::Files;
 use crate::record::ErrorKind;
 
-const PROTOCOL: Protocol = Protocol { plain: &["amqp"], secure: &["amqps"], port: 5672, secure_port: 5671 };
+const PROTOCOL: Protocol =
+    Protocol { plain: &["amqp"], secure: &["amqps"], port: 5672, secure_port: 5671, upgrades: false };
 /// What is said before anything else.
 const GREETING: &[u8] = b"AMQP\0\0\x09\x01";
 /// The most bytes of a frame that this client takes; brokers mostly ask for the same.
@@ -48,8 +50,8 @@ pub(super) struct Amqp {
 }
 
 impl Amqp {
-    pub(super) fn read(config: &Resolved) -> Result<Self, ActionError> {
-        let mut endpoint = Endpoint::read(config, &PROTOCOL)?;
+    pub(super) async fn read(config: &Resolved, files: &Files) -> Result<Self, ActionError> {
+        let mut endpoint = Endpoint::read(config, &PROTOCOL, files).await?;
         // An empty path is no virtual host: `amqp://host/` is what most write for the default.
         let in_url = endpoint.path.clone().filter(|path| !path.is_empty());
         let vhost = config.text("vhost")?.map(String::from).or(in_url).unwrap_or_else(|| "/".to_owned());

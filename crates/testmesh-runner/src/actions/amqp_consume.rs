@@ -10,6 +10,7 @@ use testmesh_shared::net::Connector;
 use super::amqp::{self, Amqp, Link};
 use super::messages::{self, Expected, Source};
 use super::peer::{self, Links, PeerError, optional};
+use super::tls;
 use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -38,6 +39,10 @@ static SPEC: ActionSpec = ActionSpec {
         amqp::VHOST,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         optional("queue", &[], Kind::Text, "The queue."),
         optional("exchange", &[], Kind::Text, "The exchange, where there is no `queue`."),
         Field {
@@ -89,7 +94,7 @@ impl Waits for AmqpConsume {
 impl Arm for AmqpConsume {
     async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
-        let amqp = Amqp::read(&config)?;
+        let amqp = Amqp::read(&config, cx.files()).await?;
         let expected = Expected::read(&config, &["routing_key"])?;
         let name =
             |key| Ok::<_, ActionError>(Some(amqp::short_at(&config, key)?.to_string()).filter(|name| !name.is_empty()));

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::amqp::{self, Amqp, Link};
 use super::peer::{self, Links, optional, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::{ActionContext, Resolved};
 use crate::value::Value;
@@ -25,6 +26,10 @@ static SPEC: ActionSpec = ActionSpec {
         amqp::VHOST,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         optional("exchange", &[], Kind::Text, "The exchange."),
         Field {
             default: Some("direct"),
@@ -82,7 +87,7 @@ impl Action for AmqpDeclare {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let amqp = Amqp::read(&config)?;
+        let amqp = Amqp::read(&config, cx.files()).await?;
         let wanted = Wanted::read(&config)?;
         let limit = peer::limit(&config)?;
         let links = cx.resource(Links::<Link>::default);

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::amqp::{self, Amqp, Link};
 use super::peer::{self, Links, optional, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Kind, ResultField};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -22,6 +23,10 @@ static SPEC: ActionSpec = ActionSpec {
         amqp::VHOST,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         optional("queue", &[], Kind::Text, "The queue, with all that is in it."),
         optional("exchange", &[], Kind::Text, "The exchange."),
         peer::timeout("The time for all of it."),
@@ -48,7 +53,7 @@ impl Action for AmqpDelete {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let amqp = Amqp::read(&config)?;
+        let amqp = Amqp::read(&config, cx.files()).await?;
         let (queue, exchange) = (amqp::short_at(&config, "queue")?, amqp::short_at(&config, "exchange")?);
         if queue.as_str().is_empty() && exchange.as_str().is_empty() {
             return Err(amqp::config_error("`queue` or `exchange` must say what to remove"));

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::amqp::{self, Amqp, Link};
 use super::peer::{self, Links, optional, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -23,6 +24,10 @@ static SPEC: ActionSpec = ActionSpec {
         amqp::VHOST,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field { required: true, ..optional("queue", &[], Kind::Text, "The queue.") },
         Field {
             default: Some("true"),
@@ -64,7 +69,7 @@ impl Action for AmqpGet {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let amqp = Amqp::read(&config)?;
+        let amqp = Amqp::read(&config, cx.files()).await?;
         let queue = amqp::required_short(&config, "queue")?;
         let ack = config.boolean("ack")?.unwrap_or(true);
         let limit = peer::limit(&config)?;

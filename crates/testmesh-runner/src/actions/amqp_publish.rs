@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use super::amqp::{self, Amqp, Link, Outgoing};
 use super::messages;
 use super::peer::{self, Links, PeerError, optional, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -26,6 +27,10 @@ static SPEC: ActionSpec = ActionSpec {
         amqp::VHOST,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field {
             default: Some("the default exchange"),
             ..optional(
@@ -96,7 +101,7 @@ impl Action for AmqpPublish {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let amqp = Amqp::read(&config)?;
+        let amqp = Amqp::read(&config, cx.files()).await?;
         let payload = config.value("payload").cloned().unwrap_or_default();
         let (exchange, routing_key) = (amqp::short_at(&config, "exchange")?, amqp::short_at(&config, "routing_key")?);
         let message = Outgoing {

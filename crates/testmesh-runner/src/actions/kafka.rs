@@ -27,6 +27,7 @@ pub(super) use self::sasl::Credentials;
 use super::http_request::chain;
 use crate::action::{ActionError, Field, Kind};
 use crate::engine::{ActionContext, Resolved};
+use crate::files::Files;
 use crate::record::ErrorKind;
 
 /// How long to wait before asking again for a topic that has no leader yet.
@@ -84,12 +85,12 @@ pub(super) struct Cluster {
     brokers: Vec<Address>,
     credentials: Option<Credentials>,
     tls: bool,
-    verify: bool,
+    options: TlsOptions,
 }
 
 impl Cluster {
     /// Reads it from the configuration.
-    pub(super) fn read(config: &Resolved) -> Result<Self, ActionError> {
+    pub(super) async fn read(config: &Resolved, files: &Files) -> Result<Self, ActionError> {
         let mut brokers = Vec::new();
         for item in config.list("brokers")? {
             let text = item.to_text().unwrap_or_default();
@@ -100,11 +101,14 @@ impl Cluster {
         if brokers.is_empty() {
             return Err(ActionError::new(ErrorKind::Config, "`brokers` names no broker"));
         }
+        let tls = config.boolean("tls")?.unwrap_or(false);
+        let options = super::tls::options(config, files).await?;
+        super::tls::needed(&options, tls)?;
         Ok(Self {
             brokers,
             credentials: config.section("sasl")?.map(|sasl| Credentials::read(&sasl)).transpose()?,
-            tls: config.boolean("tls")?.unwrap_or(false),
-            verify: config.boolean("verify_tls")?.unwrap_or(true),
+            tls,
+            options,
         })
     }
 
@@ -206,11 +210,11 @@ pub(super) struct Kafka {
 }
 
 impl Kafka {
-    pub(super) fn of(cx: &ActionContext<'_>, config: &Resolved) -> Result<Self, ActionError> {
+    pub(super) async fn of(cx: &ActionContext<'_>, config: &Resolved) -> Result<Self, ActionError> {
         Ok(Self {
             connector: cx.connector().clone(),
             links: cx.resource(Links::default),
-            cluster: Cluster::read(config)?,
+            cluster: Cluster::read(config, cx.files()).await?,
         })
     }
 
@@ -300,8 +304,7 @@ impl Kafka {
     async fn open(&self, host: &str, port: u16) -> Result<Link, KafkaError> {
         let tcp = self.connector.tcp(host, port).await?.stream;
         let mut link = if self.cluster.tls {
-            let options = TlsOptions { verify: self.cluster.verify, ..TlsOptions::default() };
-            Link::secure(self.links.tls.handshake(tcp, host, &options, &[]).await?)
+            Link::secure(self.links.tls.handshake(tcp, host, &self.cluster.options, &[]).await?)
         } else {
             Link::plain(tcp)
         };

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::kafka::registry::{self, Decoder, Part, Undecoded};
 use super::kafka::{self, Kafka, KafkaError};
 use super::messages::{self, Expected, Source};
+use super::tls;
 use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
 use crate::engine::{ActionContext, Resolved};
 use crate::value::Value;
@@ -91,6 +92,10 @@ static SPEC: ActionSpec = ActionSpec {
         kafka::AUTH,
         kafka::TLS,
         kafka::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
     ],
     open_config: false,
     result: &[
@@ -131,7 +136,7 @@ impl Waits for KafkaConsumer {
 impl Arm for KafkaConsumer {
     async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
-        let kafka = Kafka::of(cx, &config)?;
+        let kafka = Kafka::of(cx, &config).await?;
         let expected = Expected::read(&config, &["key"])?;
         let topic = config.required_text("topic")?;
         let request = Value::map([

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::kafka::registry::{self, Encoder, Part};
 use super::kafka::{self, Kafka, KafkaError, Partitions};
 use super::messages;
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::{ActionContext, Resolved};
 use crate::record::ErrorKind;
@@ -83,6 +84,10 @@ static SPEC: ActionSpec = ActionSpec {
         kafka::AUTH,
         kafka::TLS,
         kafka::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field {
             name: "timeout",
             aliases: &[],
@@ -141,7 +146,7 @@ impl Action for KafkaProducer {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let kafka = Kafka::of(cx, &config)?;
+        let kafka = Kafka::of(cx, &config).await?;
         let mut message = Message::read(cx, &config)?;
         let encoder = Encoder::read(cx, &config, &message.topic).await?;
         let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));

@@ -14,12 +14,14 @@ use super::http_request::file_error;
 use super::mail::smtp::{Client, Envelope, StartTls};
 use super::messages;
 use super::peer::{self, Endpoint, Links, Protocol, optional, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::{ActionContext, Resolved, entries};
 use crate::record::ErrorKind;
 use crate::value::Value;
 
-const PROTOCOL: Protocol = Protocol { plain: &["smtp"], secure: &["smtps"], port: 25, secure_port: 465 };
+const PROTOCOL: Protocol =
+    Protocol { plain: &["smtp"], secure: &["smtps"], port: 25, secure_port: 465, upgrades: true };
 /// Most bytes of an attachment that is a file.
 const FILE_LIMIT: u64 = 20 << 20;
 
@@ -58,6 +60,10 @@ static SPEC: ActionSpec = ActionSpec {
         peer::PASSWORD,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field {
             default: Some("auto"),
             ..optional(
@@ -114,7 +120,7 @@ impl Action for MailSend {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let endpoint = Endpoint::read(&config, &PROTOCOL)?;
+        let endpoint = Endpoint::read(&config, &PROTOCOL, cx.files()).await?;
         if [&endpoint.username, &endpoint.password].into_iter().flatten().any(|text| text.contains(['\r', '\n'])) {
             return Err(config_error("`username` and `password` take one line"));
         }

@@ -14,11 +14,12 @@ use super::messages;
 use super::peer::{self, Endpoint, Links, PeerError, Protocol, Wire, optional};
 use crate::action::{ActionError, Field, Kind};
 use crate::engine::Resolved;
+use crate::files::Files;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
 const PROTOCOL: Protocol =
-    Protocol { plain: &["mqtt", "tcp"], secure: &["mqtts", "ssl"], port: 1883, secure_port: 8883 };
+    Protocol { plain: &["mqtt", "tcp"], secure: &["mqtts", "ssl"], port: 1883, secure_port: 8883, upgrades: false };
 /// Seconds after which a broker may take a silent client for dead.
 const KEEP_ALIVE: u16 = 60;
 /// How long a connection that waits may be silent before it shows that it is alive.
@@ -66,8 +67,8 @@ pub(super) struct Mqtt {
 }
 
 impl Mqtt {
-    pub(super) fn read(config: &Resolved) -> Result<Self, ActionError> {
-        let mut endpoint = Endpoint::read(config, &PROTOCOL)?;
+    pub(super) async fn read(config: &Resolved, files: &Files) -> Result<Self, ActionError> {
+        let mut endpoint = Endpoint::read(config, &PROTOCOL, files).await?;
         let version = config.text("version")?;
         let version =
             if version.as_deref().is_some_and(|text| text.starts_with('5')) { Version::V5 } else { Version::V311 };

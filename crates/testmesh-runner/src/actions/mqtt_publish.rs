@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::mqtt::{self, Link, Mqtt};
 use super::peer::{self, Links, optional, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -23,6 +24,10 @@ static SPEC: ActionSpec = ActionSpec {
         peer::PASSWORD,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         mqtt::VERSION,
         mqtt::CLIENT_ID,
         Field { required: true, ..optional("topic", &[], Kind::Text, "The topic.") },
@@ -73,7 +78,7 @@ impl Action for MqttPublish {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let mqtt = Mqtt::read(&config)?;
+        let mqtt = Mqtt::read(&config, cx.files()).await?;
         let message = mqtt.message(&config)?;
         let limit = peer::limit(&config)?;
         let links = cx.resource(Links::<Link>::default);

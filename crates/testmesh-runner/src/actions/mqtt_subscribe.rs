@@ -9,6 +9,7 @@ use testmesh_shared::net::Connector;
 use super::messages::{self, Expected, Source};
 use super::mqtt::{self, Link, Mqtt};
 use super::peer::{self, Links, PeerError, optional};
+use super::tls;
 use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -34,6 +35,10 @@ static SPEC: ActionSpec = ActionSpec {
         peer::PASSWORD,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         mqtt::VERSION,
         mqtt::CLIENT_ID,
         Field {
@@ -85,7 +90,7 @@ impl Waits for MqttSubscribe {
 impl Arm for MqttSubscribe {
     async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
-        let mqtt = Mqtt::read(&config)?;
+        let mqtt = Mqtt::read(&config, cx.files()).await?;
         let expected = Expected::read(&config, &["topic"])?;
         let topic = mqtt::topic(&config)?;
         let retained = config.boolean("retained")?.unwrap_or(true);

@@ -14,10 +14,12 @@ use super::messages;
 use super::peer::{self, Endpoint, Links, PeerError, Protocol, Socket, Wire, optional};
 use crate::action::{ActionError, Field, Kind};
 use crate::engine::Resolved;
+use crate::files::Files;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
-const PROTOCOL: Protocol = Protocol { plain: &["nats"], secure: &["tls", "nats+tls"], port: 4222, secure_port: 4222 };
+const PROTOCOL: Protocol =
+    Protocol { plain: &["nats"], secure: &["tls", "nats+tls"], port: 4222, secure_port: 4222, upgrades: true };
 /// Says that this side lives.
 const PONG: &[u8] = b"PONG\r\n";
 
@@ -48,8 +50,8 @@ pub(super) struct Nats {
 }
 
 impl Nats {
-    pub(super) fn read(config: &Resolved) -> Result<Self, ActionError> {
-        let mut endpoint = Endpoint::read(config, &PROTOCOL)?;
+    pub(super) async fn read(config: &Resolved, files: &Files) -> Result<Self, ActionError> {
+        let mut endpoint = Endpoint::read(config, &PROTOCOL, files).await?;
         let mut token = config.text("token")?.map(String::from);
         if endpoint.password.is_none() && token.is_none() {
             // `nats://token@host`

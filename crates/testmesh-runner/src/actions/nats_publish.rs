@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::nats::{self, Link, Nats};
 use super::peer::{self, Links, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::ActionContext;
 use crate::value::Value;
@@ -24,6 +25,10 @@ static SPEC: ActionSpec = ActionSpec {
         nats::TOKEN,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field { required: true, ..peer::optional("subject", &["topic"], Kind::Text, "The subject.") },
         nats::PAYLOAD,
         nats::HEADERS,
@@ -55,7 +60,7 @@ impl Action for NatsPublish {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let nats = Nats::read(&config)?;
+        let nats = Nats::read(&config, cx.files()).await?;
         let message = nats::outgoing(&config)?;
         let limit = peer::limit(&config)?;
         let links = cx.resource(Links::<Link>::default);

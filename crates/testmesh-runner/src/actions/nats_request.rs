@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use super::nats::{self, Delivery, Link, Nats};
 use super::peer::{self, Links, PeerError, within};
+use super::tls;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Example, Field, Kind, ResultField};
 use crate::engine::{ActionContext, entries};
 use crate::value::Value;
@@ -29,6 +30,10 @@ static SPEC: ActionSpec = ActionSpec {
         nats::TOKEN,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field { required: true, ..peer::optional("subject", &["topic"], Kind::Text, "The subject.") },
         nats::PAYLOAD,
         nats::HEADERS,
@@ -63,7 +68,7 @@ impl Action for NatsRequest {
 
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
-        let nats = Nats::read(&config)?;
+        let nats = Nats::read(&config, cx.files()).await?;
         let mut message = nats::outgoing(&config)?;
         let limit = peer::limit(&config)?;
         let links = cx.resource(Links::<Link>::default);

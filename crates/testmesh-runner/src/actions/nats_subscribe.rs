@@ -9,6 +9,7 @@ use testmesh_shared::net::Connector;
 use super::messages::{self, Expected, Source};
 use super::nats::{self, Link, Nats};
 use super::peer::{self, Links, PeerError};
+use super::tls;
 use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
 use crate::engine::ActionContext;
 use crate::record::ErrorKind;
@@ -36,6 +37,10 @@ static SPEC: ActionSpec = ActionSpec {
         nats::TOKEN,
         peer::TLS,
         peer::VERIFY_TLS,
+        tls::CA_CERT,
+        tls::CLIENT_CERT,
+        tls::CLIENT_KEY,
+        tls::SERVER_NAME,
         Field {
             required: true,
             ..peer::optional(
@@ -85,7 +90,7 @@ impl Waits for NatsSubscribe {
 impl Arm for NatsSubscribe {
     async fn arm(&self, cx: &ActionContext<'_>) -> Result<Expectation, ActionError> {
         let config = cx.resolve()?;
-        let nats = Nats::read(&config)?;
+        let nats = Nats::read(&config, cx.files()).await?;
         let expected = Expected::read(&config, &["subject"])?;
         let subject = nats::subject(&config, "subject", true)?;
         let queue = config.text("queue")?;

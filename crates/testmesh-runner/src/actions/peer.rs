@@ -17,8 +17,10 @@ use url::Url;
 
 pub(super) use self::wire::Wire;
 use super::http_request::chain;
+use super::tls;
 use crate::action::{ActionError, ActionResult, Field, Kind};
 use crate::engine::Resolved;
+use crate::files::Files;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
@@ -69,6 +71,8 @@ pub(super) struct Protocol {
     pub(super) secure: &'static [&'static str],
     pub(super) port: u16,
     pub(super) secure_port: u16,
+    /// Whether a plain connection may become a secure one.
+    pub(super) upgrades: bool,
 }
 
 /// A server and who asks it.
@@ -78,7 +82,7 @@ pub(super) struct Endpoint {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
-    verify: bool,
+    options: TlsOptions,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
     /// The path of the URL, without the first `/`, decoded; none when there is none.
@@ -89,7 +93,11 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// Reads it from the configuration: `url`, or `host` and `port`.
-    pub(super) fn read(config: &Resolved, protocol: &'static Protocol) -> Result<Self, ActionError> {
+    pub(super) async fn read(
+        config: &Resolved,
+        protocol: &'static Protocol,
+        files: &Files,
+    ) -> Result<Self, ActionError> {
         let text = |key| Ok::<_, ActionError>(config.text(key)?.map(String::from));
         let tls = config.boolean("tls")?.unwrap_or(false);
         let port = config.integer("port")?.map(|port| u16::try_from(port).unwrap_or(0));
@@ -99,7 +107,7 @@ impl Endpoint {
             host: text("host")?.unwrap_or_else(|| "localhost".to_owned()),
             port: port.unwrap_or(default_port),
             tls,
-            verify: config.boolean("verify_tls")?.unwrap_or(true),
+            options: tls::options(config, files).await?,
             username: text("username")?,
             password: text("password")?,
             path: None,
@@ -113,6 +121,10 @@ impl Endpoint {
                 endpoint.host = host.to_owned();
             }
             (None, _) => {}
+        }
+        // Where the server may ask for TLS later, it is not known yet whether there will be any.
+        if !protocol.upgrades {
+            tls::needed(&endpoint.options, endpoint.tls)?;
         }
         Ok(endpoint)
     }
@@ -171,8 +183,7 @@ impl Endpoint {
     where
         S: Duplex + 'static,
     {
-        let options = TlsOptions { verify: self.verify, ..TlsOptions::default() };
-        Ok(Box::new(client.handshake(socket, &self.host, &options, &[]).await?))
+        Ok(Box::new(client.handshake(socket, &self.host, &self.options, &[]).await?))
     }
 }
 

@@ -17,6 +17,7 @@ use self::link::{RedisError, Servers};
 use self::protocol::Refusal;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm, Example, Field, Kind, ResultField};
 use crate::actions::messages;
+use crate::actions::tls;
 use crate::engine::{ActionContext, at_once};
 use crate::record::ErrorKind;
 use crate::units::show_duration;
@@ -54,6 +55,10 @@ static CONFIG: &[Field] = &[
         default: Some("true"),
         ..optional("verify_tls", &[], Kind::Boolean, "Whether the server's certificate is checked.")
     },
+    tls::CA_CERT,
+    tls::CLIENT_CERT,
+    tls::CLIENT_KEY,
+    tls::SERVER_NAME,
     optional(
         "command",
         &[],
@@ -190,7 +195,7 @@ impl Action for Redis {
         }
         let config = cx.resolve()?;
         let servers = cx.resource(Servers::default);
-        let server = servers.read(&config)?;
+        let server = servers.read(&config, cx.files()).await?;
         let command = Command::read(cx.step.verb.as_deref(), &config)?;
         let limit = config.duration("timeout")?.unwrap_or(Duration::from_secs(30));
         let since = Instant::now();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::run::{Setting, each, fails, passed, run_steps, run_steps_in};
-use crate::secure::{Start, in_front_of, says};
+use crate::secure::{Authority, Start, in_front_of, in_front_with, says};
 
 #[tokio::test]
 async fn what_is_sent_is_caught_whole() {
@@ -301,16 +301,26 @@ async fn connections_can_be_secure_from_the_start_or_later() {
     let plain = server(&[("EHLO", "250-x\r\n250 AUTH PLAIN"), ("AUTH PLAIN AG1lAHNlY3JldA==", "235 ok")]).await;
     let at_once = in_front_of(plain.clone(), Start::AtOnce).await;
     let later = in_front_of(plain, Start::AfterStartTls).await;
+    let authority = Authority::new();
+    let plain = server(&[("EHLO", "250-x\r\n250 AUTH PLAIN"), ("AUTH PLAIN AG1lAHNlY3JldA==", "235 ok")]).await;
+    let own = in_front_with(plain, Start::AfterStartTls, authority.server("localhost", true)).await.port();
+    let client = authority.issue("client");
+    let (ca, certificate, key) = (authority.pem(), client.certificate, client.key);
     let steps = format!(
         r#"
 - {{action: mail_send, config: {{url: "smtps://me:secret@{at_once}", verify_tls: false, from: s@x.y, to: a@x.y}}}}
 - {{action: mail_send, config: {{url: "smtp://me:secret@{later}", verify_tls: false, from: s@x.y, to: a@x.y}}}}
+- {{action: mail_send, config: {{url: "smtp://me:secret@localhost:{own}", ca_cert: {ca:?}, client_cert: {certificate:?}, client_key: {key:?}, from: s@x.y, to: a@x.y}}}}
 - {{id: stranger, action: mail_send, config: {{url: "smtp://me:secret@{later}", from: s@x.y, to: a@x.y}}}}
+- {{id: other, action: mail_send, config: {{url: "smtp://me:secret@127.0.0.1:{own}", ca_cert: {ca:?}, from: s@x.y, to: a@x.y}}}}
+- {{id: without, action: mail_send, config: {{url: "smtp://me:secret@localhost:{own}", ca_cert: {ca:?}, from: s@x.y, to: a@x.y}}}}
 "#
     );
     let records = run_steps(&steps).await;
-    passed(&records[..2]);
-    fails(&records[2], ErrorKind::Connection, "the TLS handshake with `127.0.0.1` failed");
+    passed(&records[..3]);
+    fails(&records[3], ErrorKind::Connection, "the TLS handshake with `127.0.0.1` failed");
+    fails(&records[4], ErrorKind::Connection, "the TLS handshake with `127.0.0.1` failed");
+    fails(&records[5], ErrorKind::Connection, &format!("localhost:{own}"));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test whose own servers fail should fail, and say where")]
 
 mod amqp;
+mod authority;
 mod batches;
 mod browser;
 mod cluster;

@@ -2,7 +2,8 @@
 
 use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
 
-use crate::run::{named_server, run_steps};
+use crate::authority::{free_port, native};
+use crate::run::{fails, named_server, passed, run_steps};
 
 /// Runs steps in which `REDIS` is the server and `KEY` starts the names of this test's keys.
 async fn run(steps: &str) -> Option<Vec<StepRecord>> {
@@ -223,4 +224,83 @@ async fn a_subscription_that_cannot_be_made_is_told() {
     assert_eq!(error.kind, ErrorKind::Connection);
     assert!(error.message.contains(&unused.to_string()) && !error.message.contains("secret"), "{}", error.message);
     assert_eq!(records[1].error.clone().unwrap().kind, ErrorKind::Config);
+}
+
+/// Three nodes that share the slots; they end with the test.
+async fn redis_cluster(folder: &std::path::Path) -> Option<(Vec<u16>, Vec<tokio::process::Child>)> {
+    named_server("TESTMESH_TEST_REDIS", "Redis")?;
+    let (mut ports, mut nodes) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        let (port, bus) = (free_port(), free_port());
+        let home = folder.join(n.to_string());
+        std::fs::create_dir(&home).unwrap();
+        let arguments = format!(
+            "--port {port} --cluster-port {bus} --bind 127.0.0.1 --cluster-enabled yes --save  --dir {}",
+            home.display()
+        );
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        nodes.push(native("redis-server", &arguments, port).await.expect("redis-server starts"));
+        ports.push(port);
+    }
+    let addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+    let made = tokio::process::Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(addresses)
+        .arg("--cluster-yes")
+        .output()
+        .await
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    // Each node has to hear of the others before it answers for them.
+    for port in &ports {
+        let healthy = format!(
+            "- {{action: redis, config: {{url: 'redis://127.0.0.1:{port}', command: CLUSTER INFO}}, poll: {{until: 'value contains \"cluster_state:ok\"', interval: 50ms, timeout: 20s}}}}\n"
+        );
+        passed(&run_steps(&healthy).await);
+    }
+    Some((ports, nodes))
+}
+
+#[tokio::test]
+async fn any_node_of_a_cluster_leads_to_every_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((ports, _nodes)) = redis_cluster(folder.path()).await else { return };
+    let each_key = (0..12).map(|n| {
+        let (write, read) = (ports[n % 3], ports[(n + 1) % 3]);
+        format!(
+            "- {{action: redis.set, config: {{url: 'redis://127.0.0.1:{write}', key: 'key-{n}', value: '{n}'}}, assert: [ok == true]}}\n\
+             - {{action: redis.get, config: {{url: 'redis://127.0.0.1:{read}', key: 'key-{n}'}}, assert: ['value == \"{n}\"']}}\n"
+        )
+    });
+    let port = ports[0];
+    let together = format!(
+        "- {{action: redis.mset, config: {{url: 'redis://127.0.0.1:{port}', value: {{'{{t}}a': 1, '{{t}}b': 2}}}}}}\n\
+         - {{id: across, action: redis, config: {{url: 'redis://127.0.0.1:{port}', command: MGET key-0 key-1 key-2}}}}\n"
+    );
+    let records = run_steps(&each_key.chain([together]).collect::<String>()).await;
+    let (last, before) = records.split_last().unwrap();
+    passed(before);
+    fails(last, ErrorKind::Protocol, "CROSSSLOT");
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((ports, _nodes)) = redis_cluster(folder.path()).await else { return };
+    // `slot` belongs to slot 4772, which the first of three nodes has.
+    let (from, to) = (ports[0], ports[1]);
+    let steps = format!(
+        r#"
+- {{id: slot, action: redis, config: {{url: "redis://127.0.0.1:{from}", command: CLUSTER KEYSLOT slot}}, assert: [value < 5461], output: {{slot: value}}}}
+- {{id: source, action: redis, config: {{url: "redis://127.0.0.1:{from}", command: CLUSTER MYID}}, output: {{source: value}}}}
+- {{id: target, action: redis, config: {{url: "redis://127.0.0.1:{to}", command: CLUSTER MYID}}, output: {{target: value}}}}
+- {{action: redis, config: {{url: "redis://127.0.0.1:{to}", command: [CLUSTER, SETSLOT, "${{slot}}", IMPORTING, "${{source}}"]}}}}
+- {{action: redis, config: {{url: "redis://127.0.0.1:{from}", command: [CLUSTER, SETSLOT, "${{slot}}", MIGRATING, "${{target}}"]}}}}
+- {{action: redis.set, config: {{url: "redis://127.0.0.1:{from}", key: slot, value: here}}, assert: [ok == true]}}
+- {{action: redis.get, config: {{url: "redis://127.0.0.1:{from}", key: slot}}, assert: ["value == 'here'"]}}
+- {{action: redis.get, config: {{url: "redis://127.0.0.1:{to}", key: slot}}, assert: ["value == 'here'"]}}
+- {{action: redis, config: {{url: "redis://127.0.0.1:{to}", command: [CLUSTER, COUNTKEYSINSLOT, "${{slot}}"]}}, assert: [value == 1]}}
+"#
+    );
+    passed(&run_steps(&steps).await);
 }

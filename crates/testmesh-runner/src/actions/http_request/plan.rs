@@ -12,7 +12,6 @@ use http::header::{
 };
 use percent_encoding::percent_decode_str;
 use testmesh_shared::http::{ConnectionOptions, HttpVersion, ProxyChoice, shown};
-use testmesh_shared::tls::{Identity, TlsOptions};
 use url::Url;
 
 use super::address::parse_url;
@@ -447,29 +446,8 @@ pub(in crate::actions) async fn read_connection(
             ProxyChoice::Through(url.parse().map_err(refuse)?)
         }
     };
-    let tls = TlsOptions {
-        verify: config.boolean("verify_tls")?.unwrap_or(true),
-        ca: read_pem(config.text("ca_cert")?, files).await?,
-        identity: read_identity(config, files).await?,
-        server_name: config.text("server_name")?.map(String::from),
-        ..TlsOptions::default()
-    };
+    let tls = crate::actions::tls::options(config, files).await?;
     Ok(ConnectionOptions { version, tls, proxy })
-}
-
-async fn read_identity(config: &Resolved, files: &Files) -> Result<Option<Identity>, ActionError> {
-    let (certificate, key) = match config.value("client_cert") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Map(_)) => {
-            let section = config.section("client_cert")?.unwrap_or_default();
-            (Some(section.required_text("cert")?), section.text("key")?)
-        }
-        Some(_) => (config.text("client_cert")?, config.text("client_key")?),
-    };
-    let Some(certificate) = read_pem(certificate, files).await? else { return Ok(None) };
-    // Without a key of its own, the key stands beside the certificate.
-    let key = read_pem(key, files).await?.unwrap_or_else(|| certificate.clone());
-    Ok(Some(Identity { certificate, key }))
 }
 
 /// PEM written into the flow, or read from the file that is named.

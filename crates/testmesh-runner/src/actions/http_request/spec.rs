@@ -1,6 +1,7 @@
 //! The description of `http_request`: what validation checks, and what the reference shows.
 
 use crate::action::{ActionSpec, Example, Field, Kind, ResultField};
+use crate::actions::tls;
 
 const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Field {
     Field { name, aliases: &[], kind, required: false, default: None, doc }
@@ -74,14 +75,6 @@ const GRAPHQL: Kind = Kind::OneOf(&[
     ]),
 ]);
 
-const CLIENT_CERT: Kind = Kind::OneOf(&[
-    Kind::Text,
-    Kind::Object(&[
-        required("cert", Kind::Text, "A PEM file, or PEM text."),
-        optional("key", Kind::Text, "A PEM file, or PEM text; default: the key beside the certificate."),
-    ]),
-]);
-
 static CONFIG: &[Field] = &[
     Field {
         default: Some("GET, or POST when there is a body"),
@@ -148,10 +141,10 @@ static CONFIG: &[Field] = &[
             "Whether the server's certificate is checked. `false` is shown in the record.",
         )
     },
-    optional("ca_cert", Kind::Text, "A PEM file, or PEM text: trusted beside the system's certificates."),
-    optional("client_cert", CLIENT_CERT, "A certificate to show to the server: a PEM file or text, or `{cert, key}`."),
-    optional("client_key", Kind::Text, "The key of `client_cert`; default: the key beside the certificate."),
-    optional("server_name", Kind::Text, "The name that TLS asks for and checks, instead of the URL's host."),
+    tls::CA_CERT,
+    tls::CLIENT_CERT,
+    tls::CLIENT_KEY,
+    tls::SERVER_NAME,
     Field {
         default: Some("as the environment says"),
         ..optional("proxy", Kind::Text, "An `http` proxy, with user and password if it needs them; `none`: no proxy.")

@@ -15,10 +15,12 @@ use super::protocol::{self, Refusal, Said, Scan};
 use crate::action::ActionError;
 use crate::actions::peer::{Endpoint, PeerError, Protocol, Socket, Wire};
 use crate::engine::Resolved;
+use crate::files::Files;
 use crate::record::ErrorKind;
 use crate::value::Value;
 
-const PROTOCOL: Protocol = Protocol { plain: &["redis"], secure: &["rediss"], port: 6379, secure_port: 6379 };
+const PROTOCOL: Protocol =
+    Protocol { plain: &["redis"], secure: &["rediss"], port: 6379, secure_port: 6379, upgrades: false };
 /// Nodes of a cluster that send a command on, one after the other, before that is an error.
 const MOST_MOVES: usize = 5;
 
@@ -30,8 +32,8 @@ struct Target {
 }
 
 impl Target {
-    fn read(config: &Resolved) -> Result<Self, ActionError> {
-        let mut endpoint = Endpoint::read(config, &PROTOCOL)?;
+    async fn read(config: &Resolved, files: &Files) -> Result<Self, ActionError> {
+        let mut endpoint = Endpoint::read(config, &PROTOCOL, files).await?;
         endpoint.password = endpoint.password.take().filter(|password| !password.is_empty());
         let path = endpoint.path.take().filter(|path| !path.is_empty());
         let db = match path {
@@ -70,14 +72,26 @@ pub(super) struct Servers {
 
 impl Servers {
     /// The one that the configuration names.
-    pub(super) fn read(&self, config: &Resolved) -> Result<Arc<Server>, ActionError> {
-        const ELSE: [&str; 7] = ["host", "port", "db", "username", "password", "tls", "verify_tls"];
+    pub(super) async fn read(&self, config: &Resolved, files: &Files) -> Result<Arc<Server>, ActionError> {
+        const ELSE: [&str; 11] = [
+            "host",
+            "port",
+            "db",
+            "username",
+            "password",
+            "tls",
+            "verify_tls",
+            "ca_cert",
+            "client_cert",
+            "client_key",
+            "server_name",
+        ];
         let url = config.text("url")?.filter(|_| config.fields().all(|(name, _)| !ELSE.contains(&name)));
-        let Some(url) = url else { return Target::read(config).map(|target| self.server(target)) };
+        let Some(url) = url else { return Ok(self.server(Target::read(config, files).await?)) };
         if let Some(server) = self.by_url.lock().get(&url) {
             return Ok(Arc::clone(server));
         }
-        let server = self.server(Target::read(config)?);
+        let server = self.server(Target::read(config, files).await?);
         self.by_url.lock().insert(url, Arc::clone(&server));
         Ok(server)
     }

@@ -69,7 +69,7 @@ impl Arm for Redis {
             ActionError::new(ErrorKind::Config, "only `redis.subscribe`, `redis.psubscribe` and `redis.xread` wait")
         })?;
         let servers = cx.resource(Servers::default);
-        let server = servers.read(&config)?;
+        let server = servers.read(&config, cx.files()).await?;
         let names = names(&config, waits)?;
         let expected = Expected::read(&config, &["channel", "stream"])?;
         let request = Value::map([
