@@ -60,7 +60,7 @@ async fn run(steps: &str, folder: &Path) -> Vec<StepRecord> {
 }
 
 /// Every server that the environment names, behind TLS.
-async fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (variable, kind, action, config, scheme, start) in [
         ("TESTMESH_TEST_NATS", "NATS", "nats_publish", "subject: a, payload: x", "tls", Start::AfterInfo),
@@ -94,14 +94,14 @@ async fn cases() -> Vec<Case> {
 async fn a_private_authority_is_believed_when_it_is_named() {
     let authority = Authority::new();
     let folder = folder(&authority);
-    for case in cases().await {
+    for case in cases() {
         let Case { action, config, .. } = &case;
         let (name, other) = case.name();
         let front = in_front_with(case.server.clone(), case.start, authority.server(name, false)).await;
         let port = front.port();
         let (right, wrong) = (case.at(name, port), case.at(other, port));
         let steps = format!(
-            r#"
+            r"
 - {{action: {action}, config: {{{right}, ca_cert: ca.pem, {config}}}}}
 - {{action: {action}, config: {{{wrong}, ca_cert: ca.pem, server_name: {name}, {config}}}}}
 - {{id: no_authority, action: {action}, config: {{{right}, {config}}}}}
@@ -109,7 +109,7 @@ async fn a_private_authority_is_believed_when_it_is_named() {
 - {{id: wrong_name, action: {action}, config: {{{wrong}, ca_cert: ca.pem, {config}}}}}
 - {{id: no_file, action: {action}, config: {{{right}, ca_cert: missing.pem, {config}}}}}
 - {{id: no_pem, action: {action}, config: {{{right}, ca_cert: client.key, {config}}}}}
-"#
+"
         );
         let records = run(&steps, folder.path()).await;
         passed(&records[..2]);
@@ -127,20 +127,20 @@ async fn a_private_authority_is_believed_when_it_is_named() {
 async fn a_server_that_asks_for_a_certificate_gets_it() {
     let authority = Authority::new();
     let folder = folder(&authority);
-    for case in cases().await {
+    for case in cases() {
         let Case { action, config, .. } = &case;
         let (name, _) = case.name();
         let front = in_front_with(case.server.clone(), case.start, authority.server(name, true)).await;
         let port = front.port();
         let at = case.at(name, port);
         let steps = format!(
-            r#"
+            r"
 - {{action: {action}, config: {{{at}, ca_cert: ca.pem, client_cert: client.pem, client_key: client.key, {config}}}}}
 - {{action: {action}, config: {{{at}, ca_cert: ca.pem, client_cert: both.pem, {config}}}}}
 - {{action: {action}, config: {{{at}, ca_cert: ca.pem, client_cert: {{cert: client.pem, key: client.key}}, {config}}}}}
 - {{id: none, action: {action}, config: {{{at}, ca_cert: ca.pem, {config}}}}}
 - {{id: no_key, action: {action}, config: {{{at}, ca_cert: ca.pem, client_cert: client.pem, {config}}}}}
-"#
+"
         );
         let records = run(&steps, folder.path()).await;
         passed(&records[..3]);
