@@ -8,30 +8,45 @@
 
 #[path = "it/run.rs"]
 mod run;
+#[path = "it/grpc/shop.rs"]
+mod shop;
 #[path = "it/target.rs"]
 mod target;
 
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::response::Html;
+use axum::routing::get;
 use futures::future::join_all;
 use testmesh_runner::files::Files;
 use testmesh_runner::programs::Programs;
+use testmesh_runner::record::StepStatus;
+use testmesh_shared::tasks::Tasks;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::run::{Setting, named_server, run_steps_in};
+use crate::shop::{Reflects, Shop};
 use crate::target::Target;
 
-/// Runs in all.
+/// Runs of each kind.
 const RUNS: usize = 1_000;
+/// Runs that open a browser, each of which takes a second.
+const BROWSER_RUNS: usize = 20;
 /// Runs at a time.
 const TOGETHER: usize = 10;
+/// How long the runs of a kind may take.
+const TIME: Duration = Duration::from_mins(5);
 /// How long the system may take to close what the last run had open.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Steps of a run, and the step at which it is cancelled.
+/// Steps of a run, the step at which it is cancelled, and how the last one ends where that is certain.
 struct Case {
     steps: String,
     cancel_at: Option<&'static str>,
+    ends: Option<StepStatus>,
 }
 
 /// What the process has open.
@@ -111,52 +126,178 @@ fn cases(target: &Target, silent: &str) -> Vec<Case> {
             steps.push(text.replace("URL", url.split(' ').next().unwrap()));
         }
     }
-    let mut cases: Vec<Case> = steps.into_iter().map(|steps| Case { steps, cancel_at: None }).collect();
+    let mut cases: Vec<Case> = steps.into_iter().map(|steps| Case { steps, cancel_at: None, ends: None }).collect();
     for steps in [
         "- {id: wait, action: delay, config: {duration: 60s}}".to_owned(),
         "- {id: wait, action: exec, config: {command: [sleep, \"60\"]}}".to_owned(),
         "- {action: mail_catcher}\n- {id: wait, action: mail_wait}".to_owned(),
         format!("- {{id: wait, action: http_request, config: {{method: GET, url: \"http://{silent}/\"}}}}"),
     ] {
-        cases.push(Case { steps, cancel_at: Some("wait") });
+        cases.push(Case { steps, cancel_at: Some("wait"), ends: None });
     }
     cases
 }
 
-async fn run(case: &Case) {
+fn ending(status: StepStatus, steps: impl Into<String>) -> Case {
+    Case { steps: steps.into(), cancel_at: None, ends: Some(status) }
+}
+
+fn cancelled(steps: impl Into<String>) -> Case {
+    Case { steps: steps.into(), cancel_at: Some("wait"), ends: Some(StepStatus::Cancelled) }
+}
+
+/// Mock servers that are stopped or not, that answer, hang and break off; contracts made of what they answered.
+fn of_mocks() -> Vec<Case> {
+    let start = |response: &str| {
+        format!("- {{id: m, action: mock_server_start, config: {{endpoints: [{{path: /a, response: {response}}}]}}}}\n")
+    };
+    let ask = "action: http_request, config: {url: \"${m.base_url}/a\"}, assert: status == 200}\n";
+    let (answers, hangs, resets) = (start("{body: {id: 1}}"), start("{fault: hang}"), start("{fault: reset}"));
+    let stop = "- {action: mock_server_verify, config: {path: /a}}\n- {action: mock_server_stop}";
+    let contract = "- {action: contract_generate, config: {consumer: c, provider: p}}\n\
+        - {action: contract_verify, config: {contract_id: c-p, provider_base_url: \"${m.base_url}\"}, assert: passed == 1}";
+    let verify = "- {action: mock_server_verify, timeout: 20ms, config: {path: /b, within: 1m}}";
+    vec![
+        ending(StepStatus::Passed, format!("{answers}- {{{ask}{stop}")),
+        ending(StepStatus::Passed, format!("{answers}- {{{ask}")),
+        ending(StepStatus::Passed, format!("{answers}- {{{ask}{contract}")),
+        ending(StepStatus::Error, format!("{hangs}- {{timeout: 20ms, {ask}")),
+        ending(StepStatus::Error, format!("{resets}- {{{ask}")),
+        ending(StepStatus::Error, format!("{answers}{verify}")),
+        cancelled(format!("{hangs}- {{id: wait, {ask}")),
+        cancelled(format!("{answers}- {{id: wait, action: delay, config: {{duration: 60s}}}}")),
+    ]
+}
+
+/// Connections that are closed or left open, to a server that answers, and to one that does not speak the protocol.
+fn of_websockets(server: &str, target: &Target) -> Vec<Case> {
+    let connect = format!("- {{action: websocket.connect, config: {{url: \"ws://{server}/echo\"}}}}\n");
+    let talk =
+        "- {action: websocket.send, config: {message: a}}\n- {action: websocket.receive, assert: received == 1}\n";
+    let to = |url: &str| format!("- {{action: websocket.connect, config: {{url: \"{url}\"}}}}");
+    vec![
+        ending(StepStatus::Passed, format!("{connect}{talk}- {{action: websocket.close}}")),
+        ending(StepStatus::Passed, connect.clone()),
+        ending(
+            StepStatus::Passed,
+            format!("- {{action: websocket, config: {{url: \"ws://{server}/echo\", message: a, count: 1}}}}"),
+        ),
+        ending(StepStatus::Error, format!("{connect}- {{action: websocket.receive, timeout: 20ms}}")),
+        ending(StepStatus::Error, to(&format!("ws://{}/", target.address))),
+        ending(StepStatus::Error, to("ws://127.0.0.1:1/")),
+        cancelled(format!("{connect}- {{id: wait, action: websocket.receive, config: {{timeout: 1h}}}}")),
+    ]
+}
+
+/// Calls that end, that do not in time, and that cannot be made.
+fn of_calls(shop: &Shop) -> Vec<Case> {
+    let call =
+        |rest: &str| format!("action: grpc, config: {{address: \"{}\", method: shop.v1.Shop/{rest}}}", shop.address);
+    let nowhere = "- {action: grpc, config: {address: \"127.0.0.1:1\", method: shop.v1.Shop/Echo}}";
+    vec![
+        ending(StepStatus::Passed, format!("- {{{}, assert: status == \"OK\"}}", call("Echo"))),
+        ending(StepStatus::Passed, format!("- {{{}, assert: count == 3}}", call("List"))),
+        ending(StepStatus::Passed, format!("- {{{}, assert: count == 5}}", call("Endless, max_messages: 5"))),
+        ending(StepStatus::Passed, format!("- {{{}, assert: status == \"NOT_FOUND\"}}", call("Refuse"))),
+        ending(StepStatus::Passed, format!("- {{{}, assert: status_code == 4}}", call("Wait, deadline: 200ms"))),
+        ending(StepStatus::Error, format!("- {{timeout: 20ms, {}}}", call("Wait"))),
+        ending(StepStatus::Error, format!("- {{{}}}", call("None"))),
+        ending(StepStatus::Error, nowhere),
+        cancelled(format!("- {{id: wait, {}}}", call("Wait"))),
+    ]
+}
+
+/// Pages that come and one that does not.
+fn of_browsers(server: &str) -> Vec<Case> {
+    let open = |path: &str| format!("{{goto: \"http://{server}{path}\"}}");
+    let browse = |steps: &str| format!("action: browser, config: {{steps: [{steps}]}}");
+    let page = format!("{}, {{expect: {{title: A}}}}", open("/"));
+    vec![
+        ending(StepStatus::Passed, format!("- {{{}}}", browse(&page))),
+        ending(StepStatus::Error, format!("- {{timeout: 2s, {}}}", browse(&open("/hangs")))),
+        cancelled(format!("- {{id: wait, timeout: 1m, {}}}", browse(&open("/hangs")))),
+    ]
+}
+
+/// A server of WebSockets and pages.
+async fn pages(tasks: &Tasks) -> String {
+    let echo = async |mut socket: WebSocket| {
+        while let Some(Ok(message)) = socket.recv().await {
+            if socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    };
+    let app = Router::new()
+        .route("/echo", get(async move |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo)))
+        .route("/", get(async || Html("<title>A</title>")))
+        .route("/hangs", get(std::future::pending::<()>));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = tasks.cancelled().clone();
+    tasks.spawn(async move { stop.run_until_cancelled(async { axum::serve(listener, app).await }).await });
+    address
+}
+
+async fn run(case: &Case, programs: &Programs) {
     let setting = Setting {
         files: Files::none(),
-        programs: Programs::all(),
+        programs: programs.clone(),
         cancel: CancellationToken::new(),
         cancel_at: case.cancel_at,
         ..Setting::default()
     };
     let records = run_steps_in(&case.steps, setting).await;
-    assert!(!records.is_empty(), "{}", case.steps);
+    let last = records.last().unwrap_or_else(|| panic!("nothing ran of {}", case.steps));
+    assert!(case.ends.is_none_or(|status| status == last.status), "{}\n{last:#?}", case.steps);
 }
 
+/// One test for all kinds, since each counts what the whole process holds.
 #[tokio::test]
-async fn nothing_is_left_of_a_thousand_runs() {
+async fn nothing_is_left_of_a_thousand_runs_of_each_kind() {
     let target = Target::start().await;
+    let tasks = Tasks::new();
+    let shop = Shop::start(Reflects::V1).await;
+    let pages = pages(&tasks).await;
     // It takes connections and says nothing.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let cases = cases(&target, &silent.local_addr().unwrap().to_string());
-    // What is made once and kept: threads that block, the target's listener, caches.
-    for _ in 0..2 {
-        join_all(cases.iter().map(run)).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let mut kinds = vec![
+        ("of every protocol", RUNS, cases(&target, &address)),
+        ("with mock servers", RUNS, of_mocks()),
+        ("with WebSockets", RUNS, of_websockets(&pages, &target)),
+        ("with gRPC calls", RUNS, of_calls(&shop)),
+    ];
+    let mut programs = Programs::all();
+    if let Some(browser) = named_server("TESTMESH_TEST_BROWSER", "Chromium") {
+        let path = ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned());
+        programs = programs.with_browser(browser).with_environment([path]);
+        kinds.push(("with a browser", BROWSER_RUNS, of_browsers(&pages)));
     }
+    for (kind, n_runs, cases) in kinds {
+        let checked = tokio::time::timeout(TIME, check(kind, n_runs, &cases, &silent, &programs)).await;
+        assert!(checked.is_ok(), "{n_runs} runs {kind} take longer than {TIME:?}");
+    }
+}
+
+async fn check(kind: &str, n_runs: usize, cases: &[Case], silent: &TcpListener, programs: &Programs) {
     let drop_silent = async || {
         // What waits to be accepted is held by this process too.
         while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(1), silent.accept()).await {}
     };
+    // What is made once and kept: threads that block, the servers' listeners, caches.
+    for _ in 0..2 {
+        join_all(cases.iter().map(|case| run(case, programs))).await;
+    }
     drop_silent().await;
     let before = settled(|_| false, Duration::from_secs(1)).await;
-    for turn in 0..RUNS / TOGETHER {
-        join_all((0..TOGETHER).map(|place| run(&cases[(turn * TOGETHER + place) % cases.len()]))).await;
+    let together = TOGETHER.min(n_runs / 2);
+    for turn in 0..n_runs / together {
+        join_all((0..together).map(|place| run(&cases[(turn * together + place) % cases.len()], programs))).await;
         drop_silent().await;
     }
     let after = settled(|held| held.is_within(before), PATIENCE).await;
-    assert!(after.is_within(before), "before: {before:?}, after: {after:?}");
+    assert!(after.is_within(before), "runs {kind}: before: {before:?}, after: {after:?}");
 }
 
 /// What is held as soon as `enough` says so, or when the time is over.
