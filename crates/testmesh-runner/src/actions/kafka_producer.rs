@@ -260,10 +260,15 @@ impl Message {
             let partitions = kafka.partitions(&self.topic).await?;
             let partition = self.partition_of(&partitions)?;
             let leader = partitions.leaders.iter().find(|(number, _)| *number == partition);
-            let (_, (host, port)) = leader.ok_or_else(|| {
-                let count = partitions.leaders.len();
-                KafkaError::Config(format!("`partition` is {partition}, and `{}` has {count}", self.topic))
-            })?;
+            let Some((_, (host, port))) = leader else {
+                if partitions.remembered {
+                    // It may have been added meanwhile.
+                    kafka.forget(&self.topic);
+                    continue;
+                }
+                let (topic, count) = (&self.topic, partitions.leaders.len());
+                return Err(KafkaError::Config(format!("`partition` is {partition}, and `{topic}` has {count}")));
+            };
             match self.produce(kafka, (host, *port), partition, &records).await {
                 Err(KafkaError::Unreachable(_)) if partitions.remembered => kafka.forget(&self.topic),
                 Err(KafkaError::Moved(_)) => {

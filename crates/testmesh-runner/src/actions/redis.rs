@@ -124,7 +124,7 @@ static SPEC: ActionSpec = ActionSpec {
     summary: "Asks Redis: every command.",
     description: "`redis.get`, `redis.hset`, `redis.xadd` … name the command; one of two words is written with `_`: \
                   `redis.config_get`. Texts stay texts, integers are integers, hashes are maps; bytes that are no text stay \
-                  bytes. Connections are kept for the run; in a cluster, the node that has the key is asked.\n\n\
+                  bytes. A reply has 64 MiB at most. Connections are kept for the run; in a cluster, the node that has the key is asked.\n\n\
                   `redis.subscribe` (`channel`), `redis.psubscribe` (`pattern`) and `redis.xread` with a `stream` wait for \
                   messages; with `background: true` they are subscribed when the step is done, and a later `await` \
                   collects what came. The result of these has `messages` and `count` alone.\n\nWhen Redis refuses a command the step fails, unless one of its assertions speaks of `error`.",

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::run::{named_server, passed, run_steps};
 
@@ -176,4 +178,48 @@ async fn an_armed_consumer_takes_what_the_next_step_causes_and_nothing_older() {
         return;
     };
     passed(&records);
+}
+
+/// Asks for more partitions of a topic (`CreatePartitions`, version 0).
+async fn add_partitions(broker: &str, topic: &str, count: i32) {
+    let name = [&u16::try_from(topic.len()).unwrap().to_be_bytes()[..], topic.as_bytes()].concat();
+    let head = [&37_i16.to_be_bytes()[..], &0_i16.to_be_bytes(), &7_i32.to_be_bytes(), &(-1_i16).to_be_bytes()];
+    // One topic, with no wish where the partitions are; ten seconds; not only to be checked.
+    let body = [&1_i32.to_be_bytes()[..], &name, &count.to_be_bytes(), &(-1_i32).to_be_bytes()];
+    let end = [&10_000_i32.to_be_bytes()[..], &[0]];
+    let request = [head.concat(), body.concat(), end.concat()].concat();
+    let mut stream = TcpStream::connect(broker).await.unwrap();
+    stream.write_i32(i32::try_from(request.len()).unwrap()).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    let mut answer = vec![0; usize::try_from(stream.read_i32().await.unwrap()).unwrap()];
+    stream.read_exact(&mut answer).await.unwrap();
+    // The number of the request, the throttle time and the number of topics stand before the name.
+    let code = &answer[12 + name.len()..][..2];
+    assert_eq!(code, [0, 0], "{answer:?}");
+}
+
+#[tokio::test]
+async fn partitions_that_are_added_in_a_run_are_found() {
+    let Some((open, _)) = brokers() else { return };
+    let (grown, go) = (topic("grown"), topic("go"));
+    let run = async |steps: &str| {
+        let steps = steps.replace("BROKERS", &open).replace("TOPIC", &grown).replace("GO", &go);
+        passed(&run_steps(&steps).await);
+    };
+    let begun = "- {action: kafka_producer, config: {brokers: BROKERS, topic: TOPIC, key: begun, payload: 1}}\n\
+                 - {action: kafka_consumer, config: {brokers: BROKERS, topic: GO, from_beginning: true, timeout: 40s}}\n";
+    let reads = format!(
+        "{begun}- {{action: kafka_consumer, config: {{brokers: BROKERS, topic: TOPIC, match: {{key: late}}, timeout: 20s}}}}\n"
+    );
+    let writes = format!(
+        "{begun}- {{action: kafka_producer, config: {{brokers: BROKERS, topic: TOPIC, partition: 3}}, assert: [partition == 3]}}\n"
+    );
+    let adds = async {
+        run("- {action: kafka_consumer, config: {brokers: BROKERS, topic: TOPIC, from_beginning: true, match: {key: begun}, count: 2, timeout: 30s}}\n").await;
+        add_partitions(&open, &grown, 4).await;
+        run("- {action: kafka_producer, config: {brokers: BROKERS, topic: TOPIC, partition: 3, key: late, payload: 2}}\n\
+             - {action: kafka_producer, config: {brokers: BROKERS, topic: GO, payload: go}}\n")
+        .await;
+    };
+    tokio::join!(run(&reads), run(&writes), adds);
 }
