@@ -297,3 +297,67 @@ async fn servers_with_tls_of_their_own_are_spoken_to() {
         }
     }
 }
+
+/// A MariaDB with users that must come over TLS, or with a certificate.
+async fn mariadb(home: &str) -> Option<(u16, Child)> {
+    named_server("TESTMESH_TEST_MYSQL", "MariaDB")?;
+    let port = free_port();
+    let made = Command::new("mariadb-install-db")
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--user=root"])
+        .arg(format!("--datadir={home}/data"))
+        .output()
+        .await
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let arguments = format!(
+        "--no-defaults --user=root --datadir={home}/data --socket={home}/socket --port={port} --bind-address=127.0.0.1 \
+         --ssl-ca={home}/ca.pem --ssl-cert={home}/server.pem --ssl-key={home}/server.key"
+    );
+    let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+    let child = native("mariadbd", &arguments, port).await.expect("mariadbd starts");
+    let users = format!(
+        "- action: database_query\n  config:\n    connection: \"mysql://root@localhost:{port}/mysql?ssl-mode=disabled\"\n    query: >-\n      \
+         create database t; create user tls@'%' identified by 'secret' require ssl;\n      \
+         create user shown@'%' identified by 'secret' require x509;\n      \
+         grant all on t.* to tls@'%'; grant all on t.* to shown@'%'\n"
+    );
+    passed(&run(&users, Path::new(home)).await);
+    Some((port, child))
+}
+
+#[tokio::test]
+async fn mysql_is_spoken_to_over_tls() {
+    let authority = Authority::new();
+    let folder = folder(&authority);
+    let home = folder.path().to_str().unwrap();
+    let server = authority.issue("localhost");
+    std::fs::write(format!("{home}/server.pem"), &server.certificate).unwrap();
+    std::fs::write(format!("{home}/server.key"), &server.key).unwrap();
+    let Some((port, _child)) = mariadb(home).await else { return };
+    let steps = [
+        ("tls", "localhost", "ssl-mode=required"),
+        ("tls", "localhost", "ssl-mode=verify_identity&ssl-ca=ca.pem"),
+        ("shown", "localhost", "ssl-mode=verify_identity&ssl-ca=ca.pem&ssl-cert=client.pem&ssl-key=client.key"),
+        ("shown", "localhost", "ssl-mode=required&ssl-cert=both.pem"),
+        ("tls", "localhost", "ssl-mode=verify_identity&ssl-ca=other.pem"),
+        ("tls", "127.0.0.1", "ssl-mode=verify_identity&ssl-ca=ca.pem"),
+        ("tls", "localhost", "ssl-mode=verify_identity"),
+        ("tls", "localhost", "ssl-mode=disabled"),
+        ("shown", "localhost", "ssl-mode=required"),
+    ]
+    .map(|(user, host, options)| {
+        format!(
+            "- action: database_query\n  config: {{connection: \"mysql://{user}:secret@{host}:{port}/t?{options}\", query: \"show status like 'Ssl_cipher'\"}}\n  \
+             assert: [\"first_row.Value != ''\"]\n"
+        )
+    });
+    let records = run(&steps.concat(), folder.path()).await;
+    passed(&records[..4]);
+    for record in &records[4..7] {
+        fails(record, ErrorKind::Connection, "certificate");
+        fails(record, ErrorKind::Connection, &format!(":{port}/t`"));
+    }
+    for record in &records[7..] {
+        fails(record, ErrorKind::Connection, "Access denied");
+    }
+}

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use bytestring::ByteString;
 use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::prelude::{Protocol, Queryable};
-use mysql_async::{Column as MyColumn, Conn, DriverError, Error, OptsBuilder, Params, QueryResult, SslOpts};
+use mysql_async::{
+    ClientIdentity, Column as MyColumn, Conn, DriverError, Error, OptsBuilder, Params, QueryResult, SslOpts,
+};
 use rust_decimal::Decimal;
 
 use super::placeholders::{Style, place};
@@ -63,6 +65,12 @@ async fn ssl(server: &Server, reach: &Reach<'_>) -> Result<Option<SslOpts>, SqlE
         SslOpts::default().with_danger_accept_invalid_certs(unchecked).with_danger_skip_domain_validation(unchecked);
     if let Some(authority) = reach.pem(server.authority.as_deref()).await? {
         options = options.with_root_certs(vec![authority.to_vec().into()]);
+    }
+    if let Some(certificate) = reach.pem(server.certificate.as_deref()).await? {
+        // Without a key of its own, the key stands beside the certificate.
+        let key = reach.pem(server.key.as_deref()).await?.unwrap_or_else(|| certificate.clone());
+        options =
+            options.with_client_identity(Some(ClientIdentity::new(certificate.to_vec().into(), key.to_vec().into())));
     }
     Ok(Some(options))
 }
