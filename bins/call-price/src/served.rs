@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use testmesh_runner::executor::{self, Definition, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts, NewRun};
 use testmesh_runner::files::Files;
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::programs::Programs;
 use testmesh_runner::record::Trigger;
 use testmesh_runner::remote::ServeParts;
@@ -73,6 +74,7 @@ impl Stage {
             connector: Connector::default(),
             files: Files::none(),
             programs: Programs::none(),
+            plugins: Plugins::none(),
             stream: None,
         };
         let handle = executor::start(parts, ExecutorConfig::default()).await?;

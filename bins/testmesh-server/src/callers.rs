@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use testmesh_api::{Access, Callers, Tokens};
 use testmesh_runner::files::Files;
+use testmesh_runner::plugins::{Grant, Grants, PluginError, Plugins};
 use testmesh_runner::programs::Programs;
 use testmesh_shared::net::{Listening, NetPolicy};
 
@@ -77,6 +78,27 @@ pub(crate) fn programs(settings: &Settings) -> Result<Programs, Failure> {
     Ok(match &settings.browser {
         Some(program) => programs.with_browser(program.clone()),
         None => programs,
+    })
+}
+
+/// The plugins that flows may use. A process whose flows run in others knows nothing of those there, unless it is given the
+/// same folder.
+pub(crate) fn plugins(settings: &Settings, shape: &Shape) -> Result<Plugins, Failure> {
+    let grants: Result<Vec<Grant>, String> = settings.plugin_allow.iter().map(|text| text.trim().parse()).collect();
+    let grants = grants.map_err(|error| {
+        let place = settings.in_force.place("plugin_allow");
+        Failure::Setting(format!("{place}: {error}"))
+    })?;
+    let Some(folder) = &settings.plugin_dir else {
+        return match &shape.runner {
+            Runner::Here => Ok(Plugins::none()),
+            Runner::At(_) | Runner::Unneeded => Ok(Plugins::elsewhere()),
+        };
+    };
+    Plugins::in_folder(folder, Grants::Only(grants)).map_err(|error| {
+        let key = if matches!(error, PluginError::Unknown { .. }) { "plugin_allow" } else { "plugin_dir" };
+        let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+        Failure::Setting(format!("{}: {error}{help}", settings.in_force.place(key)))
     })
 }
 

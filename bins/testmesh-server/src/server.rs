@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use testmesh_api::{Access, ApiState, Limits, Metrics, SystemState, metrics_router, router, serve, system_router};
 use testmesh_runner::executor::ExecutorHandle;
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::remote::ServeParts;
 use testmesh_shared::clock::SystemClock;
 use testmesh_shared::internal::{self, Credentials, Gate, GateLimits};
@@ -57,6 +58,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     let access = callers::access(settings, &shape)?;
     let files = callers::files(settings)?;
     let programs = callers::programs(settings)?;
+    let plugins = callers::plugins(settings, &shape)?;
     let background = Tasks::new();
     let credentials = credentials::read(settings, &shape, &background)?;
     let mut signals = Signals::listen().map_err(|error| Failure::failed(&error))?;
@@ -73,10 +75,12 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
         connector,
         files,
         programs,
+        plugins: plugins.clone(),
     };
     let wired = wiring::wire(around, &background).await?;
+    background.spawn(prepare(plugins.clone()));
     announce(&listeners, &shape, &databases.place)?;
-    let serving = Serving::start((settings, &shape), &wired, access, (listeners, credentials));
+    let serving = Serving::start((settings, &shape), &wired, (access, plugins), (listeners, credentials));
 
     signals.next().await;
     serving.stopping.cancel();
@@ -95,6 +99,24 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Failure> {
     databases.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Compiles the plugins beside everything else, so that no flow has to wait for it, and says which cannot be used.
+async fn prepare(plugins: Plugins) {
+    let compiling = tokio::task::spawn_blocking(move || {
+        for name in plugins.names().unwrap_or_default() {
+            match plugins.describe(&name) {
+                Ok(plugin) => {
+                    let (version, n_actions) = (plugin.version, plugin.actions.len());
+                    tracing::info!(plugin = name, version, n_actions, "flows may use the plugin `{name}`");
+                }
+                Err(error) => tracing::warn!(plugin = name, help = error.help(), "{error}"),
+            }
+        }
+    });
+    if let Err(error) = compiling.await {
+        tracing::error!(%error, "the plugins could not be compiled");
+    }
 }
 
 /// Lets runs end, or cancels them when time is up or another signal comes. Requests are answered all the while.
@@ -144,7 +166,7 @@ impl Serving {
     fn start(
         (settings, shape): (&Settings, &Shape),
         wired: &Wired,
-        access: Access,
+        (access, plugins): (Access, Plugins),
         (listeners, credentials): (Listeners, Option<Credentials>),
     ) -> Self {
         let serving = Self {
@@ -162,7 +184,7 @@ impl Serving {
             metrics: metrics.clone(),
             stopping: serving.stopping.clone(),
         };
-        let api = if shape.api { api(wired, &system, &serving.closing) } else { None };
+        let api = if shape.api { api(wired, &system, plugins, &serving.closing) } else { None };
         let routes = match api {
             Some(state) => router(state),
             None => system_router(system),
@@ -230,7 +252,7 @@ impl Serving {
 }
 
 /// What the API works with, as far as it is there.
-fn api(wired: &Wired, system: &SystemState, closing: &CancellationToken) -> Option<ApiState> {
+fn api(wired: &Wired, system: &SystemState, plugins: Plugins, closing: &CancellationToken) -> Option<ApiState> {
     let (stores, runs, schedules) = (wired.stores.as_ref()?, wired.runs.as_ref()?, wired.schedules.as_ref()?);
     Some(ApiState {
         flows: Arc::clone(&stores.flows),
@@ -238,6 +260,7 @@ fn api(wired: &Wired, system: &SystemState, closing: &CancellationToken) -> Opti
         executor: runs.executor(),
         executions: runs.executions(),
         scheduler: Arc::clone(schedules),
+        plugins,
         limits: Limits::default(),
         closing: closing.clone(),
         system: system.clone(),

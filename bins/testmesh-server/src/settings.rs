@@ -125,6 +125,16 @@ pub(crate) struct Settings {
     #[arg(long, env = "TESTMESH_MOCK_HOST", value_name = "HOST", help_heading = "Runs")]
     pub(crate) mock_host: Option<String>,
 
+    /// A folder of plugins (`NAME.wasm`, WebAssembly components) that flows may use as `plugin.NAME`. Without it there are
+    /// none.
+    #[arg(long, env = "TESTMESH_PLUGIN_DIR", value_name = "FOLDER", help_heading = "Runs")]
+    pub(crate) plugin_dir: Option<PathBuf>,
+
+    /// What plugins may do, one PLUGIN=CAPABILITY each: weather=http,rows=files. `http` is requests and `tcp` connections
+    /// within the network policy, `files` reading what flows may read. A plugin that asks for more cannot be used.
+    #[arg(long, env = "TESTMESH_PLUGIN_ALLOW", value_name = "GRANTS", value_delimiter = ',', help_heading = "Runs")]
+    pub(crate) plugin_allow: Vec<String>,
+
     /// Addresses that flows may not reach, such as 10.0.0.0/8 or 10.0.0.5:5432, separated by commas. Link-local and
     /// metadata addresses and this server's own are denied anyway.
     #[arg(long, env = "TESTMESH_NET_DENY", value_name = "RANGES", value_delimiter = ',', help_heading = "Runs")]

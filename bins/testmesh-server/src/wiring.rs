@@ -5,6 +5,7 @@ use std::sync::Arc;
 use testmesh_api::Check;
 use testmesh_runner::executor::{self, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::programs::Programs;
 use testmesh_runner::remote::RemoteRunner;
 use testmesh_runner::repository::ExecutionRepository;
@@ -36,6 +37,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) connector: Connector,
     pub(crate) files: Files,
     pub(crate) programs: Programs,
+    pub(crate) plugins: Plugins,
 }
 
 /// The domains as this process uses them; what nothing here needs is absent.
@@ -168,6 +170,7 @@ async fn runs(
                 connector: around.connector,
                 files: around.files,
                 programs: around.programs,
+                plugins: around.plugins,
                 stream,
             };
             let config = ExecutorConfig {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use testmesh_runner::plugins::Grant;
 
 use crate::import::GroupBy;
 
@@ -111,6 +112,8 @@ pub(crate) struct RunArgs {
     /// The name or address that the system under test reaches mock servers by
     #[arg(long, value_name = "HOST")]
     pub(crate) mock_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
     /// Accept what the flows see now as their snapshots
     #[arg(long)]
     pub(crate) update_snapshots: bool,
@@ -144,6 +147,17 @@ pub(crate) struct Report {
     pub(crate) path: PathBuf,
 }
 
+/// The plugins that flows may use.
+#[derive(Debug, Args)]
+pub(crate) struct PluginArgs {
+    /// A folder of plugins (NAME.wasm, WebAssembly components) for `plugin.NAME`; a server (--server) has its own
+    #[arg(long, value_name = "DIR", env = "TESTMESH_PLUGIN_DIR")]
+    pub(crate) plugin_dir: Option<PathBuf>,
+    /// What plugins may do: weather=http, rows=files; may repeat [default: what they ask for]
+    #[arg(long, value_name = "PLUGIN=CAPABILITY", env = "TESTMESH_PLUGIN_ALLOW", value_delimiter = ',')]
+    pub(crate) plugin_allow: Vec<Grant>,
+}
+
 /// `testmesh validate`.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
@@ -159,6 +173,8 @@ pub(crate) struct ValidateArgs {
     /// A name that will be defined when the flows run; may repeat
     #[arg(long = "var", value_name = "NAME[=VALUE]")]
     pub(crate) variables: Vec<String>,
+    #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
 }
 
 /// What `validate` prints.
@@ -228,6 +244,8 @@ pub(crate) struct ActionsArgs {
     /// One action's reference; all of them without
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) plugins: PluginArgs,
 }
 
 /// `testmesh fmt`.

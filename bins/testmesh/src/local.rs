@@ -45,6 +45,7 @@ impl Local {
         let engine =
             Engine::new(Arc::new(SystemClock), connector, Arc::new(flows), settings.os_env.clone(), "cli".to_owned())
                 .with_programs(Programs::all().with_environment(settings.os_env.clone()))
+                .with_plugins(settings.plugins.clone())
                 .with_shared_connections();
         Self { engine, settings }
     }

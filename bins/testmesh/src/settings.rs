@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::ParseOptions;
+use testmesh_runner::plugins::{Grants, PluginError, Plugins};
 use testmesh_runner::value::Value;
 use testmesh_shared::net::Listening;
 
-use crate::args::RunArgs;
+use crate::args::{PluginArgs, RunArgs};
 use crate::environment;
 use crate::exit::Stop;
 
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) root: Option<PathBuf>,
     /// `--mock-bind`, `--mock-host`.
     pub(crate) listening: Listening,
+    /// `--plugin-dir`, `--plugin-allow`.
+    pub(crate) plugins: Plugins,
     /// `--seed`.
     pub(crate) seed: Option<u64>,
     /// `--strict`.
@@ -81,6 +84,7 @@ impl Settings {
             environment: args.environment.clone(),
             os_env,
             root,
+            plugins: if remote { Plugins::elsewhere() } else { plugins(&args.plugins)? },
             seed: args.seed,
             strict: args.strict,
             dry_run: args.dry_run,
@@ -92,11 +96,27 @@ impl Settings {
     /// What the parser is told: names that will be there are not reported as undefined.
     pub(crate) fn parse_options(&self) -> ParseOptions {
         let known = self.variables.keys().chain(self.env_file.keys()).chain(self.os_env.keys());
-        ParseOptions { strict: self.strict, known_names: known.cloned().collect(), ..ParseOptions::default() }
+        ParseOptions {
+            strict: self.strict,
+            known_names: known.cloned().collect(),
+            plugins: self.plugins.clone(),
+            ..ParseOptions::default()
+        }
     }
 
     /// The files that a flow in `folder` may read.
     pub(crate) fn files(&self, folder: PathBuf) -> Files {
         Files { base: folder, root: self.root.clone(), enabled: true }
     }
+}
+
+/// The plugins of this machine. Its user decides what they may do: whatever they ask for, unless something else is said.
+pub(crate) fn plugins(args: &PluginArgs) -> Result<Plugins, Stop> {
+    let Some(folder) = &args.plugin_dir else { return Ok(Plugins::none()) };
+    let grants = if args.plugin_allow.is_empty() { Grants::All } else { Grants::Only(args.plugin_allow.clone()) };
+    Plugins::in_folder(folder, grants).map_err(|error| {
+        let flag = if matches!(error, PluginError::Unknown { .. }) { "--plugin-allow" } else { "--plugin-dir" };
+        let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+        Stop::input(format!("{flag}: {error}{help}"))
+    })
 }

@@ -2,11 +2,13 @@
 
 use testmesh_runner::diagnostic::{Diagnostic, Severity};
 use testmesh_runner::flow::{Flow, ParseOptions, Parsed};
+use testmesh_runner::plugins::Plugins;
 use testmesh_storage::FlowHeader;
 
 use crate::problem::Problem;
 
-/// Texts above this size are parsed off the threads that serve requests.
+/// Texts above this size are parsed off the threads that serve requests, and so are those that may use plugins, which may
+/// have to be compiled first.
 const INLINE_BYTES: usize = 16 << 10;
 
 /// A checked text.
@@ -20,24 +22,26 @@ pub(crate) struct Checked {
 }
 
 /// Checks `yaml` as one flow.
-pub(crate) async fn check(yaml: String) -> Result<Checked, Problem> {
-    if yaml.len() <= INLINE_BYTES {
-        return Ok(check_now(yaml));
+pub(crate) async fn check(yaml: String, plugins: &Plugins) -> Result<Checked, Problem> {
+    let plugins = plugins.clone();
+    if yaml.len() <= INLINE_BYTES && !yaml.contains("plugin.") {
+        return Ok(check_now(yaml, plugins));
     }
-    Ok(tokio::task::spawn_blocking(move || check_now(yaml)).await?)
+    Ok(tokio::task::spawn_blocking(move || check_now(yaml, plugins)).await?)
 }
 
 /// Checks `yaml` and insists that it has no error.
-pub(crate) async fn require(yaml: String) -> Result<(FlowHeader, String), Problem> {
-    let checked = check(yaml).await?;
+pub(crate) async fn require(yaml: String, plugins: &Plugins) -> Result<(FlowHeader, String), Problem> {
+    let checked = check(yaml, plugins).await?;
     match checked.header {
         Some(header) => Ok((header, checked.yaml)),
         None => Err(Problem::invalid_flow(checked.diagnostics)),
     }
 }
 
-fn check_now(yaml: String) -> Checked {
-    let Parsed { flows, mut diagnostics } = Flow::parse(&yaml, &ParseOptions::default());
+fn check_now(yaml: String, plugins: Plugins) -> Checked {
+    let options = ParseOptions { plugins, ..ParseOptions::default() };
+    let Parsed { flows, mut diagnostics } = Flow::parse(&yaml, &options);
     let broken = diagnostics.iter().any(|finding| finding.severity == Severity::Error);
     let header = match <[Flow; 1]>::try_from(flows) {
         _ if broken => None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use futures::future::BoxFuture;
 use testmesh_runner::executor::Executor;
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::repository::ExecutionRepository;
 use testmesh_scheduler::Scheduler;
 use testmesh_shared::clock::Clock;
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub executions: Arc<dyn ExecutionRepository>,
     /// Schedules and the jobs that they fire.
     pub scheduler: Arc<dyn Scheduler>,
+    /// The plugins where flows run, to check flows by.
+    pub plugins: Plugins,
     /// Bounds on what one caller can take.
     pub limits: Limits,
     /// Fires when nothing more will happen: open event streams end.

@@ -53,6 +53,8 @@ mod nats_request;
 mod nats_subscribe;
 mod parallel;
 mod peer;
+#[cfg(feature = "plugins")]
+mod plugin;
 #[cfg(any(feature = "grpc", feature = "kafka"))]
 mod protobuf;
 mod redis;
@@ -64,6 +66,7 @@ mod wait_for;
 mod wait_until;
 mod websocket;
 
+pub(crate) use http_request::chain;
 pub(crate) use mock::Route;
 
 /// Every action, in the order of the reference.
@@ -95,6 +98,8 @@ pub(crate) fn registry() -> &'static [&'static dyn Action] {
         &exec::Exec,
         #[cfg(all(feature = "browser", unix))]
         &browser::BrowserAction,
+        #[cfg(feature = "plugins")]
+        &plugin::PluginAction,
         &mock_server_start::MockServerStart,
         &mock_server_verify::MockServerVerify,
         &mock_server_configure::MockServerConfigure,
@@ -128,9 +133,10 @@ pub(crate) fn find(name: &str) -> Option<&'static dyn Action> {
     }
     let named = |action: &&dyn Action| action.spec().name == name || action.spec().aliases.contains(&name);
     let by_name = || registry().iter().copied().find(named);
-    // `redis.hset`: every command is a name.
-    by_name()
-        .or_else(|| verb(name).and_then(|_| registry().iter().copied().find(|action| action.spec().name == "redis")))
+    // `redis.hset`: every command is a name, and `plugin.sums` too.
+    let family = || name.split(['.', '_']).next().filter(|family| matches!(*family, "redis" | "plugin"));
+    let by_family = || registry().iter().copied().find(|action| family() == Some(action.spec().name));
+    by_name().or_else(|| verb(name).and_then(|_| by_family()))
 }
 
 /// The action of a step that has `await` instead of `action`.
@@ -140,6 +146,9 @@ pub(crate) fn awaiting() -> &'static dyn Action {
 
 /// What the name of an action says beyond the action: the `hset` of `redis.hset`.
 pub(crate) fn verb(name: &str) -> Option<&str> {
+    if let Some(plugin) = name.strip_prefix("plugin.") {
+        return Some(plugin);
+    }
     match name.split_once(['.', '_'])? {
         ("redis", verb) if !verb.is_empty() => Some(verb),
         ("websocket", verb) if websocket::VERBS.contains(&verb) => Some(verb),
@@ -164,11 +173,13 @@ const OPTIONAL: &[(&str, &[&str])] = &[
             "kafka.consume",
         ],
     ),
+    ("plugins", &["plugin"]),
 ];
 
 /// The cargo feature that this build was made without and that has the action of this name.
 pub(crate) fn left_out(name: &str) -> Option<&'static str> {
-    let (feature, _) = OPTIONAL.iter().find(|(_, names)| names.contains(&name))?;
+    let known = if name.starts_with("plugin.") { "plugin" } else { name };
+    let (feature, _) = OPTIONAL.iter().find(|(_, names)| names.contains(&known))?;
     find(name).is_none().then_some(*feature)
 }
 
@@ -183,6 +194,7 @@ mod tests {
                 "browser" => cfg!(all(feature = "browser", unix)),
                 "grpc" => cfg!(feature = "grpc"),
                 "kafka" => cfg!(feature = "kafka"),
+                "plugins" => cfg!(feature = "plugins"),
                 other => panic!("`{other}` is no feature"),
             };
             for name in *names {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::EventSink;
 use crate::files::Files;
 use crate::flow::Flow;
+use crate::plugins::Plugins;
 use crate::programs::Programs;
 use crate::record::{ExecutionError, ExecutionStatus, Trigger};
 use crate::value::Value;
@@ -63,6 +64,8 @@ pub struct Engine {
     pub(crate) http: Option<HttpClient>,
     /// The programs that flows may run.
     pub(crate) programs: Arc<Programs>,
+    /// The plugins that flows may use.
+    pub(crate) plugins: Plugins,
 }
 
 /// Where `run_flow` finds other flows.
@@ -127,13 +130,29 @@ impl Engine {
         os_env: IndexMap<String, String>,
         runner: String,
     ) -> Self {
-        Self { clock, connector, flows, os_env: Arc::new(os_env), runner, http: None, programs: Arc::default() }
+        Self {
+            clock,
+            connector,
+            flows,
+            os_env: Arc::new(os_env),
+            runner,
+            http: None,
+            programs: Arc::default(),
+            plugins: Plugins::none(),
+        }
     }
 
     /// Lets flows run programs; without this they run none.
     #[must_use]
     pub fn with_programs(mut self, programs: Programs) -> Self {
         self.programs = Arc::new(programs);
+        self
+    }
+
+    /// Lets flows use plugins; without this they have none.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
         self
     }
 

@@ -15,6 +15,8 @@ mod json_schema;
 mod kinds;
 mod lint;
 mod offsets;
+#[cfg(feature = "plugins")]
+mod plugin;
 mod policy;
 mod reader;
 mod reference;
@@ -42,6 +44,7 @@ use crate::action::{ConfigField, StepConfig};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Expr;
 use crate::path::ResultPath;
+use crate::plugins::Plugins;
 use crate::template::{Template, Tree};
 
 /// A compiled flow.
@@ -293,6 +296,8 @@ pub struct ParseOptions {
     pub known_names: Vec<String>,
     /// Limits on what is read.
     pub limits: Limits,
+    /// The plugins where flows run.
+    pub plugins: Plugins,
 }
 
 /// Limits on a flow file.

@@ -18,6 +18,7 @@ pub mod flow;
 pub mod fuzzing;
 pub(crate) mod mask;
 pub(crate) mod path;
+pub mod plugins;
 pub mod programs;
 pub mod record;
 #[cfg(feature = "remote")]

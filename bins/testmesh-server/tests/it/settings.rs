@@ -27,6 +27,8 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_FLOW_FILES",
         "TESTMESH_MOCK_BIND",
         "TESTMESH_MOCK_HOST",
+        "TESTMESH_PLUGIN_DIR",
+        "TESTMESH_PLUGIN_ALLOW",
         "TESTMESH_NET_DENY",
         "TESTMESH_NET_ALLOW",
         "TESTMESH_DRAIN_TIMEOUT",
@@ -67,6 +69,8 @@ fn wrong_settings_are_refused_with_code_2() {
     check(&["--concurrency", "0"], "--concurrency");
     check(&["--mock-bind", "localhost"], "--mock-bind");
     check(&["--mock-host", "a b:80"], "--mock-host");
+    check(&["--plugin-dir", "/nonexistent/plugins"], "cannot read the folder of plugins `/nonexistent/plugins`");
+    check(&["--plugin-allow", "weather"], "--plugin-allow: a capability is granted by PLUGIN=CAPABILITY");
     check(&["--no-such-flag"], "--no-such-flag");
     check(&["--redis-url", "http://:secret@127.0.0.1"], "--redis-url");
     check(&["--flows-database-url", "postgres://a@127.0.0.1/b"], "--database-url");

@@ -5,39 +5,68 @@
 use std::fmt::Write as _;
 
 use testmesh_runner::flow::{ReferencePage, reference};
+use testmesh_runner::plugins::{Description, Plugins};
 
 use crate::args::ActionsArgs;
 use crate::console::{Paint, Screen};
 use crate::exit::{Exit, Stop};
+use crate::settings;
 
 /// Prints the list of actions, or one action's page.
 pub(crate) fn actions(args: &ActionsArgs, screen: &mut Screen) -> Result<Exit, Stop> {
     let pages = reference();
+    let plugins = settings::plugins(&args.plugins)?;
     let Some(wanted) = &args.name else {
-        screen.print(&list(&pages, screen.paint()));
+        screen.print(&list(&pages, &plugins, screen.paint())?);
         return Ok(Exit::Passed);
     };
+    if let Some(plugin) = wanted.strip_prefix("plugin.") {
+        let name = plugin.split('.').next().unwrap_or_default();
+        show(&describe(&plugins, name)?.markdown(), screen);
+        return Ok(Exit::Passed);
+    }
     let page = pages.iter().find(|page| page.name == *wanted || page.aliases.contains(wanted)).ok_or_else(|| {
         let names: Vec<_> = pages.iter().map(|page| page.name.as_str()).collect();
         Stop::input(format!("no action `{wanted}`: {}", names.join(", ")))
     })?;
-    if screen.is_terminal() {
-        screen.print(&laid_out(&page.markdown, screen.paint(), screen.width()));
-    } else {
-        screen.print(&page.markdown);
-    }
+    show(&page.markdown, screen);
     Ok(Exit::Passed)
 }
 
-fn list(pages: &[ReferencePage], paint: Paint) -> String {
-    let width = pages.iter().map(|page| page.name.len()).max().unwrap_or(0);
+fn show(markdown: &str, screen: &mut Screen) {
+    if screen.is_terminal() {
+        screen.print(&laid_out(markdown, screen.paint(), screen.width()));
+    } else {
+        screen.print(markdown);
+    }
+}
+
+fn describe(plugins: &Plugins, name: &str) -> Result<Description, Stop> {
+    plugins.describe(name).map_err(|error| {
+        let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+        Stop::input(format!("{error}{help}"))
+    })
+}
+
+/// The actions, then those of the plugins; of a plugin that cannot be used, why.
+fn list(pages: &[ReferencePage], plugins: &Plugins, paint: Paint) -> Result<String, Stop> {
+    let mut rows: Vec<(String, String)> = pages.iter().map(|page| (page.name.clone(), page.summary.clone())).collect();
+    for name in plugins.names().map_err(|error| Stop::input(error.to_string()))? {
+        match plugins.describe(&name) {
+            Ok(plugin) => {
+                rows.extend(plugin.actions.iter().map(|action| (plugin.action_name(action), action.summary.clone())));
+            }
+            Err(error) => rows.push((format!("plugin.{name}"), error.to_string())),
+        }
+    }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for page in pages {
-        let name = format!("{:width$}", page.name);
-        let _ = writeln!(text, "{}  {}", paint.bold(&name), page.summary);
+    for (name, summary) in rows {
+        let name = format!("{name:width$}");
+        let _ = writeln!(text, "{}  {summary}", paint.bold(&name));
     }
     text.push_str("\n`testmesh actions NAME` shows what one of them takes and gives.\n");
-    text
+    Ok(text)
 }
 
 /// Markdown for a terminal: headings stand out, tables are lists of their first column, code is set in.

@@ -10,6 +10,7 @@ use crate::args::{ValidateArgs, ValidateFormat};
 use crate::console::{Paint, Screen, clean};
 use crate::environment;
 use crate::exit::{Exit, Stop};
+use crate::settings;
 use crate::sources::{self, Source};
 use crate::spread;
 
@@ -23,7 +24,7 @@ struct Checked {
 
 /// Checks files and prints what was found.
 pub(crate) fn validate(args: &ValidateArgs, screen: &mut Screen) -> Result<Exit, Stop> {
-    let options = options(args);
+    let options = options(args)?;
     let sources = sources::collect(&args.paths)?;
     let checked = spread::map(&sources, |source| check(source, &options));
     match args.format {
@@ -36,10 +37,11 @@ pub(crate) fn validate(args: &ValidateArgs, screen: &mut Screen) -> Result<Exit,
     Ok(if checked.iter().all(|file| file.valid) { Exit::Passed } else { Exit::InvalidInput })
 }
 
-fn options(args: &ValidateArgs) -> ParseOptions {
+fn options(args: &ValidateArgs) -> Result<ParseOptions, Stop> {
     let named = args.variables.iter().map(|text| text.split_once('=').map_or(text.as_str(), |(name, _)| name));
     let known = named.map(str::to_owned).chain(environment::of_process().into_keys());
-    ParseOptions { strict: args.strict, known_names: known.collect(), ..ParseOptions::default() }
+    let plugins = settings::plugins(&args.plugins)?;
+    Ok(ParseOptions { strict: args.strict, known_names: known.collect(), plugins, ..ParseOptions::default() })
 }
 
 fn check(source: &Source, options: &ParseOptions) -> Checked {

@@ -11,6 +11,7 @@ use testmesh_api::{
 };
 use testmesh_runner::executor::{self, ExecutorConfig, ExecutorHandle, ExecutorParts};
 use testmesh_runner::files::Files;
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::programs::Programs;
 use testmesh_scheduler::{SchedulerConfig, SchedulerHandle, SchedulerParts};
 use testmesh_shared::clock::{Clock, SystemClock};
@@ -88,6 +89,7 @@ impl TestApp {
             connector: Connector::new(NetPolicy::server(&[])),
             files: Files::none(),
             programs: Programs::none(),
+            plugins: Plugins::none(),
             stream: None,
         };
         let runs = executor::start(parts, differences.executor.unwrap_or_default()).await.unwrap();
@@ -112,6 +114,7 @@ impl TestApp {
             executor: runs.executor(),
             executions: runs.executions(),
             scheduler: scheduler.scheduler(),
+            plugins: Plugins::none(),
             limits: differences.limits.unwrap_or_default(),
             closing: stop.clone(),
             system: SystemState {

@@ -334,9 +334,7 @@ impl<'a> Attempts<'a> {
     fn limit(&self, limit: Option<Duration>) -> Option<Duration> {
         let own = self.step.timeout.or_else(|| {
             // An action with a `timeout` of its own keeps to that; an armed one when it is awaited.
-            let limited = self.action.runs_steps()
-                || self.action.waits_in(self.step)
-                || self.step.config.get("timeout").is_some();
+            let limited = self.action.runs_steps() || self.action.waits_in(self.step) || self.has_own_timeout();
             let limited = limited && !self.step.background;
             (!limited).then_some(DEFAULT_TIMEOUT)
         });
@@ -344,6 +342,13 @@ impl<'a> Attempts<'a> {
             (Some(own), Some(limit)) => Some(own.min(limit)),
             (own, limit) => own.or(limit),
         }
+    }
+
+    /// Whether the step's configuration has a time-out that the action keeps to. What a plugin makes of such a key is its own
+    /// affair.
+    fn has_own_timeout(&self) -> bool {
+        let keeps = self.action.spec().config.iter().any(|field| field.name == "timeout");
+        keeps && self.step.config.get("timeout").is_some()
     }
 
     fn context<'b>(&'b self, stop: &'b Stop) -> ActionContext<'b> {

@@ -24,6 +24,8 @@ use crate::event::RunEventKind;
 use crate::expr::EvalError;
 use crate::files::Files;
 use crate::flow::Step;
+#[cfg(feature = "plugins")]
+use crate::plugins::Plugins;
 use crate::programs::Programs;
 use crate::record::{AssertionRecord, ErrorKind, LogRecord, StepError};
 use crate::scope::Scope;
@@ -126,6 +128,12 @@ impl<'a> ActionContext<'a> {
     /// The programs the run may start.
     pub(crate) fn programs(&self) -> &'a Programs {
         &self.flow.run.engine.programs
+    }
+
+    /// The plugins the run may use.
+    #[cfg(feature = "plugins")]
+    pub(crate) fn plugins(&self) -> &'a Plugins {
+        &self.flow.run.engine.plugins
     }
 
     /// The client of all runs, where they share one, or a new one.

@@ -14,6 +14,7 @@ use crate::executor::reads::SharedReads;
 use crate::executor::recorder::chain;
 use crate::files::Files;
 use crate::flow::{Flow, ParseOptions};
+use crate::plugins::Plugins;
 
 /// Bytes of flow text whose compiled form is kept.
 const CACHED: u64 = 32 << 20;
@@ -23,6 +24,7 @@ pub(crate) struct Flows {
     repository: Arc<dyn FlowRepository>,
     compiled: moka::sync::Cache<[u8; 32], Compiled>,
     reads: SharedReads<FlowId, Option<Text>>,
+    plugins: Plugins,
 }
 
 #[derive(Clone)]
@@ -32,10 +34,10 @@ struct Compiled {
 }
 
 impl Flows {
-    pub(crate) fn new(repository: Arc<dyn FlowRepository>) -> Self {
+    pub(crate) fn new(repository: Arc<dyn FlowRepository>, plugins: Plugins) -> Self {
         let compiled =
             moka::sync::Cache::builder().weigher(|_, compiled: &Compiled| compiled.bytes).max_capacity(CACHED).build();
-        Self { repository, compiled, reads: SharedReads::default() }
+        Self { repository, compiled, reads: SharedReads::default(), plugins }
     }
 
     /// The newest version of a flow, as it is from now on.
@@ -66,7 +68,8 @@ impl Flows {
         if let Some(compiled) = self.compiled.get(&key) {
             return Ok(compiled.flow);
         }
-        let parsed = Flow::parse(text, &ParseOptions { strict, known_names, ..ParseOptions::default() });
+        let options = ParseOptions { strict, known_names, plugins: self.plugins.clone(), ..ParseOptions::default() };
+        let parsed = Flow::parse(text, &options);
         if !parsed.is_valid() {
             return Err(parsed.diagnostics);
         }

@@ -39,6 +39,7 @@ use crate::executor::session::Session;
 use crate::executor::slots::Slots;
 use crate::executor::{Cancelled, Executor, NewBatch, NewRun, SubmitError, recovery};
 use crate::files::Files;
+use crate::plugins::Plugins;
 use crate::programs::Programs;
 use crate::record::{Batch, Execution, ExecutionStatus};
 use crate::repository::{ExecutionRepository, RepositoryError, Store};
@@ -68,6 +69,8 @@ pub struct ExecutorParts {
     pub files: Files,
     /// The programs flows may run.
     pub programs: Programs,
+    /// The plugins flows may use.
+    pub plugins: Plugins,
     /// Where jobs come from, and where what became of them is told; none: this process takes no jobs.
     pub stream: Option<Arc<dyn Stream>>,
 }
@@ -113,10 +116,11 @@ pub async fn start(parts: ExecutorParts, config: ExecutorConfig) -> Result<Execu
         Session::open(&store, config.runner.clone(), config.concurrency, config.lease, synced.clone()).await?;
     let clock: Arc<dyn Clock> = if shared { Arc::new(synced) } else { parts.clock };
     store.forget_keys(keys_expired(&*clock)).await?;
-    let flows = Arc::new(Flows::new(parts.flows));
+    let flows = Arc::new(Flows::new(parts.flows, parts.plugins.clone()));
     let source: Arc<dyn crate::engine::FlowSource> = Arc::clone(&flows) as _;
     let engine = Engine::new(Arc::clone(&clock), parts.connector, source, IndexMap::new(), config.runner)
-        .with_programs(parts.programs);
+        .with_programs(parts.programs)
+        .with_plugins(parts.plugins);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let writers = if shared { processors.min(WRITERS) } else { 1 };
     let local = Arc::new(Local {

@@ -80,10 +80,15 @@ impl Compiled {
         Ok(Self { schemas, index })
     }
 
+    /// What is wrong with a value, as the schema's parts say it; none when it matches.
+    pub(crate) fn fault<'s, 'v>(&'s self, instance: &'v Json) -> Option<ValidationError<'s, 'v>> {
+        self.schemas.validate(instance, self.index).err()
+    }
+
     /// What is wrong with a value; empty when it matches.
     pub(crate) fn faults(&self, instance: &Json) -> Vec<Fault> {
         let mut faults = Vec::new();
-        if let Err(fault) = self.schemas.validate(instance, self.index) {
+        if let Some(fault) = self.fault(instance) {
             tell(&fault, &mut faults);
         }
         faults

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::decode::{CONFIG_KEYS, FLOW_KEYS, INPUT_TYPES, NAME_LENGTH};
 use super::policy::MAX_ATTEMPTS;
-use super::step::STEP_KEYS;
+use super::step::{PLUGIN, STEP_KEYS};
 use crate::action::{ActionSpec, Field, Kind};
 use crate::actions;
 
@@ -16,8 +16,7 @@ pub fn json_schema() -> Json {
     for (name, schema) in shared() {
         definitions.insert(name.to_owned(), schema);
     }
-    for action in actions::registry() {
-        let spec = action.spec();
+    for spec in configured() {
         definitions.insert(definition_name(spec), object(spec.config, spec.open_config, spec.summary));
     }
     json!({
@@ -28,6 +27,11 @@ pub fn json_schema() -> Json {
         "else": { "$ref": "#/$defs/flow" },
         "$defs": definitions,
     })
+}
+
+/// The actions whose configuration is known here: that of a plugin only the plugin knows.
+fn configured() -> impl Iterator<Item = &'static ActionSpec> {
+    actions::registry().iter().map(|action| action.spec()).filter(|spec| spec.name != PLUGIN)
 }
 
 fn definition_name(spec: &ActionSpec) -> String {
@@ -142,10 +146,8 @@ fn step() -> Json {
             ((*key).to_owned(), described(schema, text))
         })
         .collect();
-    let configurations: Vec<Json> = actions::registry()
-        .iter()
-        .map(|action| {
-            let spec = action.spec();
+    let configurations: Vec<Json> = configured()
+        .map(|spec| {
             let names: Vec<&str> = std::iter::once(spec.name).chain(spec.aliases.iter().copied()).collect();
             json!({
                 "if": { "required": ["action"], "properties": { "action": { "enum": names } } },
@@ -168,9 +170,10 @@ fn shared() -> Vec<(&'static str, Json)> {
         .iter()
         .flat_map(|action| {
             let spec = action.spec();
-            std::iter::once(spec.name)
-                .chain(spec.aliases.iter().copied())
-                .map(|name| json!({ "const": name, "description": spec.summary }))
+            std::iter::once(spec.name).chain(spec.aliases.iter().copied()).map(|name| match name {
+                PLUGIN => json!({ "pattern": r"^plugin\.", "description": spec.summary }),
+                name => json!({ "const": name, "description": spec.summary }),
+            })
         })
         .collect();
     let backoff = json!({ "enum": ["fixed", "linear", "exponential"] });
@@ -326,6 +329,7 @@ mod tests {
             (flow(delay.clone()), true),
             (json!({ "flow": flow(delay.clone()) }), true),
             (flow(json!({ "action": "delay", "config": { "duration": "${D}" }, "assert": "true", "retry": 3 })), true),
+            (flow(json!({ "action": "plugin.sums.add", "config": { "values": [1] } })), cfg!(feature = "plugins")),
             (flow(json!({ "action": "http", "config": { "url": "http://x", "headers": { "a": 1 } } })), true),
             (flow(json!({ "action": "delay", "config": { "duraton": "1s" } })), false),
             (flow(json!({ "action": "delay", "config": {} })), false),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::kinds;
+use super::step::PLUGIN;
 use crate::action::{ActionSpec, Field, Kind};
 use crate::actions;
 
@@ -52,7 +53,9 @@ fn page(spec: &ActionSpec) -> ReferencePage {
     if !spec.examples.is_empty() {
         text.push_str("\n## Examples\n");
         for example in spec.examples {
-            let _ = write!(text, "\n{}:\n\n```yaml\n{}\n```\n", example.title, example.yaml.trim_end());
+            // Only where its plugin is, an example of one can be checked.
+            let mark = if spec.name == PLUGIN { " fragment" } else { "" };
+            let _ = write!(text, "\n{}:\n\n```yaml{mark}\n{}\n```\n", example.title, example.yaml.trim_end());
         }
     }
     ReferencePage {

@@ -34,6 +34,9 @@ pub(crate) const STEP_KEYS: &[&str] = &[
     "disabled",
 ];
 
+/// The action that plugins are.
+pub(crate) const PLUGIN: &str = "plugin";
+
 /// Words of other tools for actions that have another name here.
 const SYNONYMS: &[(&str, &str)] = &[
     ("amqp", "amqp_publish"),
@@ -229,17 +232,15 @@ impl<'t> Decoder<'t, '_> {
             return Known::Not("");
         };
         if let Some(action) = actions::find(name) {
+            #[cfg(feature = "plugins")]
+            if action.spec().name == PLUGIN && !self.is_plugin(name, place(entry)) {
+                return Known::Not(name);
+            }
             return Known::Here(action.spec());
         }
         if let Some(feature) = actions::left_out(name) {
             let message = format!("the action `{name}` is not available: this build was made without it");
             let help = format!("take a build with the cargo feature `{feature}`; the released programs have it");
-            self.findings.error(Code::ActionNotAvailable, place(entry), message).help(help);
-            return Known::Not(name);
-        }
-        if planned(name) {
-            let message = format!("the action `{name}` is not available: this release does not have it");
-            let help = "see `testmesh actions` for those that it has".to_owned();
             self.findings.error(Code::ActionNotAvailable, place(entry), message).help(help);
             return Known::Not(name);
         }
@@ -282,10 +283,17 @@ impl<'t> Decoder<'t, '_> {
     fn step_config(&mut self, section: &Section<'_, 't>, known: Known<'_>, id: &str) -> StepConfig {
         let entry = section.entry("config");
         match known {
-            Known::Here(spec) => self.config(spec, entry, id, section.entry("action").map(place)),
-            Known::Not(name) => {
+            Known::Here(spec) => {
+                let config = self.config(spec, entry, id, section.entry("action").map(place));
+                #[cfg(feature = "plugins")]
+                if spec.name == PLUGIN {
+                    self.plugin_config(section);
+                }
+                config
+            }
+            Known::Not(_) => {
                 if let Some(entry) = entry {
-                    self.unchecked_config(name, entry);
+                    self.unchecked_config(entry);
                 }
                 StepConfig::default()
             }
@@ -355,19 +363,14 @@ impl<'t> Decoder<'t, '_> {
     }
 }
 
-/// Whether the action is one of a later release.
-pub(crate) fn planned(name: &str) -> bool {
-    name.starts_with("plugin.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_other_words_mean_is_there_or_planned() {
+    fn what_other_words_mean_is_there() {
         for (word, meant) in SYNONYMS {
-            let is_known = actions::find(meant).is_some() || planned(meant) || actions::left_out(meant).is_some();
+            let is_known = actions::find(meant).is_some() || actions::left_out(meant).is_some();
             assert!(is_known, "`{word}` means `{meant}`, which is no action");
             assert!(actions::find(word).is_none(), "`{word}` is an action");
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use testmesh_runner::diagnostic::{Code, Diagnostic, Severity};
 use testmesh_runner::flow::{Flow, ParseOptions};
+use testmesh_runner::plugins::Plugins;
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/diagnostics")
@@ -50,7 +51,8 @@ fn every_mistake_is_found_at_its_place() {
         checked += 1;
         let text = std::fs::read_to_string(&path).expect("the case can be read");
         let expected = std::fs::read_to_string(path.with_extension("expect")).unwrap_or_default();
-        let found = listed(&Flow::parse(&text, &ParseOptions::default()).diagnostics);
+        let options = ParseOptions { plugins: Plugins::none(), ..ParseOptions::default() };
+        let found = listed(&Flow::parse(&text, &options).diagnostics);
         if found != expected {
             write!(wrong, "{}:\n{found}\ninstead of\n{expected}\n", path.display()).expect("a string can be written");
         }

@@ -21,6 +21,7 @@ mod mocks;
 mod mqtt;
 mod nats;
 mod openapi;
+mod plugins;
 mod proxy;
 mod recovery;
 mod redis;

@@ -10,6 +10,7 @@ use testmesh_runner::engine::{Engine, FlowSource, RunRequest};
 use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::{Flow, ParseOptions};
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::programs::Programs;
 use testmesh_runner::record::{ErrorKind, StepRecord, StepStatus, Trigger};
 use testmesh_shared::clock::SystemClock;
@@ -22,6 +23,7 @@ pub(crate) struct Setting {
     pub(crate) policy: NetPolicy,
     pub(crate) files: Files,
     pub(crate) programs: Programs,
+    pub(crate) plugins: Plugins,
     /// `secrets.X`.
     pub(crate) secrets: HashMap<String, String>,
     /// Cancels the run.
@@ -36,6 +38,7 @@ impl Default for Setting {
             policy: NetPolicy::open(),
             files: Files::none(),
             programs: Programs::none(),
+            plugins: Plugins::none(),
             secrets: HashMap::new(),
             cancel: CancellationToken::new(),
             cancel_at: None,
@@ -58,7 +61,8 @@ pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecor
     let clock = Arc::new(SystemClock);
     let id = ExecutionId::generate(&*clock);
     let engine = Engine::new(clock, connector, Arc::new(NoFlows), IndexMap::new(), "test".to_owned())
-        .with_programs(setting.programs);
+        .with_programs(setting.programs)
+        .with_plugins(setting.plugins);
     let request = RunRequest {
         execution_id: id,
         flow_id: None,

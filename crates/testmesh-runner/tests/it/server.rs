@@ -10,6 +10,7 @@ use testmesh_runner::executor::{
     Definition, Executor, ExecutorConfig, ExecutorHandle, ExecutorParts, NewRun, SubmitError, start,
 };
 use testmesh_runner::files::Files;
+use testmesh_runner::plugins::Plugins;
 use testmesh_runner::programs::Programs;
 use testmesh_runner::record::{Execution, Trigger};
 use testmesh_runner::remote::{ServeParts, connect, serve};
@@ -98,6 +99,7 @@ impl Server {
             connector: Connector::new(NetPolicy::open()),
             files: Files::none(),
             programs: Programs::none(),
+            plugins: Plugins::none(),
             stream,
         };
         let handle = start(parts, config).await.unwrap();

@@ -30,7 +30,7 @@ use crate::problem::Problem;
     security(("bearer" = ["write"])),
 )]
 pub(crate) async fn create(State(app): Cx, body: Body) -> Result<Response, Problem> {
-    let (header, yaml) = definition::require(body.flow_text()?).await?;
+    let (header, yaml) = definition::require(body.flow_text()?, &app.plugins).await?;
     let flow = NewFlow { id: FlowId::generate(&*app.system.clock), header, yaml };
     let stored = app.flows.create(flow).await?;
     let path = format!("/api/v1/flows/{}", stored.summary.id);

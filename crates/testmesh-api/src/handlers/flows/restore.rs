@@ -39,6 +39,6 @@ pub(crate) async fn restore(
 ) -> Result<Response, Problem> {
     let basis = IfMatch::from_headers(&headers)?;
     let version = find_version::load(&app, id, number).await?;
-    let content = definition::require(version.yaml).await?;
+    let content = definition::require(version.yaml, &app.plugins).await?;
     update::put(&app, id, &basis, content).await
 }

@@ -42,7 +42,7 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let basis = IfMatch::from_headers(&headers)?;
-    let (header, yaml) = definition::require(body.flow_text()?).await?;
+    let (header, yaml) = definition::require(body.flow_text()?, &app.plugins).await?;
     put(&app, id, &basis, (header, yaml)).await
 }
 

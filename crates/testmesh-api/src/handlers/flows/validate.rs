@@ -1,12 +1,14 @@
 //! `POST /api/v1/flows/validate`.
 
 use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
 use testmesh_runner::diagnostic::Diagnostic;
 use utoipa::ToSchema;
 
 use crate::definition;
 use crate::extract::body::{Body, FlowText};
+use crate::handlers::Cx;
 use crate::problem::Problem;
 
 /// What the checks found.
@@ -30,7 +32,7 @@ pub(crate) struct Validation {
     responses((status = 200, description = "What the checks found.", body = Validation)),
     security(("bearer" = ["read"])),
 )]
-pub(crate) async fn validate(body: Body) -> Result<Json<Validation>, Problem> {
-    let checked = definition::check(body.flow_text()?).await?;
+pub(crate) async fn validate(State(app): Cx, body: Body) -> Result<Json<Validation>, Problem> {
+    let checked = definition::check(body.flow_text()?, &app.plugins).await?;
     Ok(Json(Validation { valid: checked.header.is_some(), diagnostics: checked.diagnostics }))
 }
