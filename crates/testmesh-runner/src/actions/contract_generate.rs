@@ -303,11 +303,15 @@ async fn merge(cx: &ActionContext<'_>, file: &str, contract: &mut Json) -> Resul
 }
 
 async fn write(cx: &ActionContext<'_>, file: &str, contract: &Json) -> Result<(), ActionError> {
-    let path = cx.files().resolve_new(file).map_err(|error| file_error(&error))?;
+    let failed = |error: &std::io::Error| refuse(format!("cannot write `{file}`: {error}"));
+    let path = cx.files().resolve_new(file).map_err(|error| match &error {
+        FileError::Io { source, .. } => failed(source),
+        _ => file_error(&error),
+    })?;
     let mut contract = contract.clone();
     cx.mask(&mut contract);
     let written = tokio::fs::write(path, format!("{contract:#}\n")).await;
-    written.map_err(|error| refuse(format!("cannot write `{file}`: {error}")))
+    written.map_err(|error| failed(&error))
 }
 
 /// What the run's mock servers have answered, each kind of request once.
