@@ -105,7 +105,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "TESTMESH_EXEC_ALLOW", value_name = "PROGRAMS", value_delimiter = ',', help_heading = "Runs")]
     pub(crate) exec_allow: Vec<String>,
 
-    /// A folder whose files flows may read. Without it flows read no files.
+    /// A folder whose files flows may read and write. Without it flows have no files.
     #[arg(long, env = "TESTMESH_FLOW_FILES", value_name = "FOLDER", help_heading = "Runs")]
     pub(crate) flow_files: Option<PathBuf>,
 
