@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -19,7 +19,7 @@ use testmesh_shared::ids::ExecutionId;
 use testmesh_shared::net::Connector;
 use tokio_util::sync::CancellationToken;
 
-use crate::plan::{Item, Job, summary};
+use crate::plan::{Compiler, Job, summary};
 use crate::settings::Settings;
 
 /// The engine of this process.
@@ -29,19 +29,10 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// An engine for `items`.
-    pub(crate) fn new(settings: Arc<Settings>, connector: Connector, items: &[Item]) -> Self {
-        let flows = FlowFiles {
-            named: items
-                .iter()
-                .filter_map(|item| match item {
-                    Item::Job(job) => Some((job.flow.name.clone(), Arc::clone(&job.flow))),
-                    Item::Invalid(_) => None,
-                })
-                .collect(),
-            options: settings.parse_options(),
-            read: Mutex::default(),
-        };
+    /// An engine for the flows of a plan.
+    pub(crate) fn new(settings: Arc<Settings>, connector: Connector, plan: Compiler) -> Self {
+        let options = settings.parse_options();
+        let flows = FlowFiles { plan, named: OnceLock::new(), options, read: Mutex::default() };
         let engine =
             Engine::new(Arc::new(SystemClock), connector, Arc::new(flows), settings.os_env.clone(), "cli".to_owned())
                 .with_programs(Programs::all().with_environment(settings.os_env.clone()))
@@ -55,9 +46,8 @@ impl Local {
         Self { engine: self.engine.clone().with_shared_connections(), settings: Arc::clone(&self.settings) }
     }
 
-    /// Runs one job to its end.
-    pub(crate) async fn run(&self, job: &Job, events: Arc<dyn EventSink>, cancel: CancellationToken) {
-        let id = ExecutionId::generate(&SystemClock);
+    /// Runs one job to its end, as the execution `id`.
+    pub(crate) async fn run(&self, job: &Job, id: ExecutionId, events: Arc<dyn EventSink>, cancel: CancellationToken) {
         let now = SystemClock.now();
         let mut queued = Execution::queued(id, &job.name, Trigger::Cli, now);
         queued.environment.clone_from(&self.settings.environment);
@@ -104,7 +94,9 @@ impl Local {
 
 /// Where `run_flow` finds flows: files beside the flow, flows of this run by name, files in the same folder by name.
 struct FlowFiles {
-    named: HashMap<String, Arc<Flow>>,
+    plan: Compiler,
+    /// The flows of this run, once one of them is asked for by its name.
+    named: OnceLock<HashMap<String, Arc<Flow>>>,
     options: ParseOptions,
     read: Mutex<HashMap<PathBuf, Arc<Flow>>>,
 }
@@ -148,7 +140,7 @@ impl FlowSource for FlowFiles {
                 return self.load(path, &candidate);
             }
         }
-        if let Some(flow) = self.named.get(reference) {
+        if let Some(flow) = self.named.get_or_init(|| self.plan.flows()).get(reference) {
             return Ok(Arc::clone(flow));
         }
         self.named_in(&files.base, reference).ok_or_else(|| {

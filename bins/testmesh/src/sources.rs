@@ -3,7 +3,10 @@
 //! A file named by itself is always in the list. In a folder only those files are taken that look like a flow, so that
 //! a `docker-compose.yaml` beside the flows is not a failed test.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +16,9 @@ use testmesh_runner::flow::{Flow, ParseOptions};
 
 use crate::exit::Stop;
 use crate::spread;
+
+/// Bytes of memory that are kept for the next file.
+const MOST_KEPT: usize = 1 << 20;
 
 /// A flow file and its text.
 #[derive(Debug, Clone)]
@@ -44,30 +50,72 @@ impl Source {
     }
 }
 
+/// A file that was asked for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Looked into already.
+    Read(Source),
+    /// Named by itself.
+    Named(PathBuf),
+    /// Found in a folder: it may hold no flow.
+    Found(PathBuf),
+}
+
+impl Asked {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Asked::Read(source) => &source.path,
+            Asked::Named(path) | Asked::Found(path) => path,
+        }
+    }
+
+    /// What is in it; none when it is no flow.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self {
+            Asked::Read(source) => Some(source.clone()),
+            Asked::Named(path) => read(path, |_| true),
+            Asked::Found(path) => read(path, looks_like_a_flow),
+        }
+    }
+}
+
 /// Reads every file that `arguments` name, each once, in the order named (folders and globs by path).
 pub(crate) fn collect(arguments: &[String]) -> Result<Vec<Source>, Stop> {
+    let asked = list(arguments)?;
+    Ok(spread::map(&asked, Asked::source).into_iter().flatten().collect())
+}
+
+/// Finds every file that `arguments` name, each once, in the same order. Of each folder and glob it is known that it
+/// holds a flow; the other files are not looked into.
+pub(crate) fn list(arguments: &[String]) -> Result<Vec<Asked>, Stop> {
     let mut seen = Seen::default();
-    let mut sources = Vec::new();
+    let mut asked = Vec::new();
     for argument in arguments {
         let path = Path::new(argument);
-        let before = sources.len();
-        if path.is_dir() {
-            sources.append(&mut flows_among(yaml_files(path)?, &mut seen));
+        let found = if path.is_dir() {
+            yaml_files(path)?
         } else if path.exists() || !argument.contains(['*', '?', '[', '{']) {
             if !path.exists() {
                 return Err(Stop::input(format!("no file or folder `{argument}`")));
             }
-            if seen.is_new(path, false) {
-                sources.extend(read(path, |_| true));
+            if arguments.len() == 1 || seen.is_new(path, false) {
+                asked.push(Asked::Named(path.to_path_buf()));
             }
+            continue;
         } else {
-            sources.append(&mut flows_among(matching(argument)?, &mut seen));
-        }
-        if sources.len() == before && !path.is_file() {
+            matching(argument)?
+        };
+        // What one folder holds differs, unless there are links among it.
+        let distinct = arguments.len() == 1 && found.iter().all(|file| file.plain);
+        let mut new = found.into_iter().filter(|file| distinct || seen.is_new(&file.path, file.plain));
+        let Some(first) = new.find_map(|file| read(&file.path, looks_like_a_flow)) else {
             return Err(Stop::input(format!("no flow file in `{argument}`")));
-        }
+        };
+        asked.push(Asked::Read(first));
+        asked.extend(new.map(|file| Asked::Found(file.path)));
     }
-    Ok(sources)
+    Ok(asked)
 }
 
 /// A file found in a folder.
@@ -103,26 +151,49 @@ impl Seen {
     }
 }
 
-/// Those of `files` that are new and look like a flow.
-fn flows_among(files: Vec<Found>, seen: &mut Seen) -> Vec<Source> {
-    let new: Vec<Found> = files.into_iter().filter(|file| seen.is_new(&file.path, file.plain)).collect();
-    spread::map(&new, |file| read(&file.path, looks_like_a_flow)).into_iter().flatten().collect()
-}
-
 /// Reads a file; none when its text is not `wanted`.
 fn read(path: &Path, wanted: fn(&str) -> bool) -> Option<Source> {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes).map(Arc::from).map_err(|error| {
-            let diagnostics = Flow::parse_bytes(error.as_bytes(), &ParseOptions::default()).diagnostics;
-            Unread { reason: "it is not UTF-8 text".to_owned(), diagnostics }
-        }),
-        Err(error) => Err(Unread { reason: format!("it cannot be read: {error}"), diagnostics: Vec::new() }),
-    };
+    let text = BUFFER.with_borrow_mut(|buffer| {
+        let text = match contents(path, buffer) {
+            Ok(bytes) => std::str::from_utf8(bytes).map(Arc::from).map_err(|_| {
+                let diagnostics = Flow::parse_bytes(bytes, &ParseOptions::default()).diagnostics;
+                Unread { reason: "it is not UTF-8 text".to_owned(), diagnostics }
+            }),
+            Err(error) => Err(Unread { reason: format!("it cannot be read: {error}"), diagnostics: Vec::new() }),
+        };
+        if buffer.len() > MOST_KEPT {
+            *buffer = Vec::new();
+        }
+        text
+    });
     if text.as_deref().is_ok_and(|text| !wanted(text)) {
         return None;
     }
     let shown = path.strip_prefix("./").unwrap_or(path).display().to_string();
     Some(Source { shown, path: path.to_path_buf(), text })
+}
+
+thread_local! {
+    /// What a file is read into: most are small, so that none has to be asked for its size.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::default();
+}
+
+/// Everything in the file.
+fn contents<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
+    const LEAST_ROOM: usize = 16 << 10;
+    let mut file = File::open(path)?;
+    let mut length = 0;
+    loop {
+        if buffer.len() - length < LEAST_ROOM {
+            buffer.resize(2 * buffer.len() + LEAST_ROOM, 0);
+        }
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => return Ok(&buffer[..length]),
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Whether a top-level key of a flow stands at the beginning of a line.

@@ -319,40 +319,45 @@ impl Execution {
         }
     }
 
+    /// As [`Execution::take`], for an event that others need too.
+    pub fn apply(&mut self, event: &RunEvent) {
+        self.take(event.clone());
+    }
+
     /// Takes an event into the record. Events come in the order of their `seq`.
     ///
     /// A step that never said how it ended was stopped: when the run is over, it counts as cancelled.
-    pub fn apply(&mut self, event: &RunEvent) {
-        match &event.kind {
-            RunEventKind::Queued(execution) => *self = (**execution).clone(),
+    pub fn take(&mut self, event: RunEvent) {
+        match event.kind {
+            RunEventKind::Queued(execution) => *self = *execution,
             RunEventKind::Started { total_steps, trace_id, runner } => {
                 self.status = ExecutionStatus::Running;
                 self.started_at = Some(event.time);
-                self.total_steps = *total_steps;
-                self.trace_id.clone_from(trace_id);
-                self.runner.clone_from(runner);
+                self.total_steps = total_steps;
+                self.trace_id = trace_id;
+                self.runner = runner;
                 self.steps.get_or_insert_default();
             }
             RunEventKind::StepStarted(start) => {
-                self.steps.get_or_insert_default().push(Arc::new(StepRecord::running(start.clone(), event.time)));
+                self.steps.get_or_insert_default().push(Arc::new(StepRecord::running(start, event.time)));
             }
             RunEventKind::StepRetrying { ordinal, attempt, .. } => {
-                if let Some(step) = self.step_mut(*ordinal) {
+                if let Some(step) = self.step_mut(ordinal) {
                     step.attempt = attempt.attempt + 1;
-                    step.attempts.push((**attempt).clone());
+                    step.attempts.push(*attempt);
                 }
             }
             RunEventKind::Log { ordinal, line, .. } => {
-                if let Some(step) = self.step_mut(*ordinal) {
-                    step.logs.push(line.clone());
+                if let Some(step) = self.step_mut(ordinal) {
+                    step.logs.push(line);
                 }
             }
             RunEventKind::StepFinished(record) | RunEventKind::StepSkipped(record) => self.settle(record),
             RunEventKind::Finished { status, duration_ms, error } => {
-                self.status = *status;
+                self.status = status;
                 self.finished_at = Some(event.time);
-                self.duration_ms = Some(*duration_ms);
-                self.error.clone_from(error);
+                self.duration_ms = Some(duration_ms);
+                self.error = error;
                 for step in self.steps.iter_mut().flatten() {
                     if matches!(step.status, StepStatus::Pending | StepStatus::Running) {
                         Arc::make_mut(step).status = StepStatus::Cancelled;
@@ -369,7 +374,7 @@ impl Execution {
         steps.get_mut(place).map(Arc::make_mut)
     }
 
-    fn settle(&mut self, record: &Arc<StepRecord>) {
+    fn settle(&mut self, record: Arc<StepRecord>) {
         if record.parent.is_none() {
             match record.status {
                 StepStatus::Passed => self.passed_steps += 1,
@@ -380,8 +385,8 @@ impl Execution {
         }
         let steps = self.steps.get_or_insert_default();
         match steps.binary_search_by_key(&record.ordinal, |step| step.ordinal) {
-            Ok(place) => steps[place] = Arc::clone(record),
-            Err(_) => steps.push(Arc::clone(record)),
+            Ok(place) => steps[place] = record,
+            Err(_) => steps.push(record),
         }
     }
 }

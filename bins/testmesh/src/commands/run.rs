@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use testmesh_runner::report::{Part, assemble};
-use testmesh_shared::clock::SystemClock;
 use testmesh_shared::net::{Connector, NetPolicy, Proxies};
 use tokio::runtime::{Builder, Runtime};
 
@@ -14,7 +13,7 @@ use crate::args::{Color, Report, RunArgs};
 use crate::console::{Console, Screen};
 use crate::exit::{Exit, Stop};
 use crate::local::Local;
-use crate::plan::{self, Filter};
+use crate::plan::{Filter, Plan};
 use crate::remote::Remote;
 use crate::settings::Settings;
 use crate::sources;
@@ -22,14 +21,16 @@ use crate::suite::{self, Habits, Outcome, Target};
 
 /// Bytes of a report that are written to its file at once.
 const WRITTEN_AT_ONCE: usize = 64 << 10;
+/// Runs in a report that takes longer to write than a thread takes to start.
+const WORTH_A_THREAD: usize = 200;
 
 /// Runs what was asked for.
 pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
     let settings = Arc::new(Settings::read(args)?);
-    let sources = sources::collect(&args.paths)?;
-    let filter = Filter { tags: &args.tags, suite: args.suite.as_deref() };
-    let items = plan::make(&sources, &settings, &filter, &SystemClock)?;
-    if items.is_empty() {
+    let files = sources::list(&args.paths)?;
+    let filter = Filter { tags: args.tags.clone(), suite: args.suite.clone() };
+    let mut plan = Plan::new(files, Arc::clone(&settings), filter)?;
+    if plan.is_over() {
         return Err(Stop::input("no flow matches"));
     }
     let connector = connector(&settings)?;
@@ -38,16 +39,18 @@ pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
         fail_fast: args.fail_fast,
         reports: args.reports.iter().map(|report| report.format).collect(),
     };
-    let runtimes = runtimes(items.len().min(habits.parallel))?;
     let console = Console::new(Screen::stdout(color), args.format, args.verbose);
+    if console.shows_progress() {
+        // Somebody wants to see how many there are.
+        plan.complete();
+    }
+    let runtimes = runtimes(plan.n_parallel(habits.parallel))?;
     let target = match &args.server {
         Some(url) => Target::Remote(Remote::new(url, args.token.as_deref(), connector, Arc::clone(&settings))?),
-        None => Target::Local(Local::new(Arc::clone(&settings), connector, &items)),
+        None => Target::Local(Local::new(Arc::clone(&settings), connector, plan.compiler())),
     };
-    let outcome = suite::run(items, target, habits, runtimes, console)?;
-    for (report, parts) in args.reports.iter().zip(&outcome.reports) {
-        write_report(report, parts)?;
-    }
+    let outcome = suite::run(plan, target, habits, runtimes, console)?;
+    write_reports(&args.reports, &outcome.reports)?;
     let exit = verdict(&outcome);
     // The process is about to end: freeing the reports piece by piece would help nobody.
     std::mem::forget(outcome);
@@ -68,6 +71,26 @@ fn runtimes(n_concurrent: usize) -> Result<Vec<Runtime>, Stop> {
     let runtime = |_| Builder::new_current_thread().enable_all().build();
     let runtimes: Result<_, std::io::Error> = (0..n_threads).map(runtime).collect();
     runtimes.map_err(|error| Stop::not_run(format!("cannot start: {error}")))
+}
+
+/// Writes the reports, large ones side by side.
+fn write_reports(reports: &[Report], parts: &[Vec<Part>]) -> Result<(), Stop> {
+    let (Some((first, others)), Some((first_parts, other_parts))) = (reports.split_first(), parts.split_first()) else {
+        return Ok(());
+    };
+    let others = others.iter().zip(other_parts);
+    if first_parts.len() < WORTH_A_THREAD {
+        write_report(first, first_parts)?;
+        return others.into_iter().try_for_each(|(report, parts)| write_report(report, parts));
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.map(|(report, parts)| scope.spawn(move || write_report(report, parts))).collect();
+        let mut written = write_report(first, first_parts);
+        for other in others {
+            written = written.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        written
+    })
 }
 
 fn write_report(report: &Report, parts: &[Part]) -> Result<(), Stop> {

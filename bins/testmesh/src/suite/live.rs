@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 use testmesh_runner::event::{RunEvent, RunEventKind};
 use tokio::sync::Notify;
 
+use crate::plan::Place;
+
 /// What the runs of this process tell while they run.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -22,7 +24,7 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
-    running: BTreeMap<usize, Running>,
+    running: BTreeMap<Place, Running>,
     n_started: usize,
     n_finished: usize,
     n_planned: usize,
@@ -58,26 +60,26 @@ impl Live {
     }
 
     /// A flow starts.
-    pub(super) fn started(&self, index: usize, name: &str) {
+    pub(super) fn started(&self, place: Place, name: &str) {
         let mut state = self.state.lock();
         state.n_started += 1;
         if self.wants_steps {
-            state.running.insert(index, Running { name: name.to_owned(), step: None });
+            state.running.insert(place, Running { name: name.to_owned(), step: None });
         }
     }
 
     /// A flow is over.
-    pub(super) fn finished(&self, index: usize) {
+    pub(super) fn finished(&self, place: Place) {
         let mut state = self.state.lock();
         state.n_finished += 1;
-        state.running.remove(&index);
+        state.running.remove(&place);
     }
 
     /// An event goes by.
-    pub(super) fn saw(&self, index: usize, event: &RunEvent) {
+    pub(super) fn saw(&self, place: Place, event: &RunEvent) {
         if self.wants_steps
             && let RunEventKind::StepStarted(start) = &event.kind
-            && let Some(running) = self.state.lock().running.get_mut(&index)
+            && let Some(running) = self.state.lock().running.get_mut(&place)
         {
             running.step = Some(start.name.clone());
         }

@@ -209,3 +209,39 @@ fn flows_share_connections_but_no_cookies() {
     folder.run(&["run", ".", "--parallel", "1", "--var", &format!("BASE={}", service.base)]).expect_code(0);
     assert_eq!(service.seen().len(), 5);
 }
+
+#[test]
+fn files_are_compiled_while_others_run_and_everything_stays_in_its_order() {
+    let folder = Folder::new();
+    folder.write("a.yaml", GOOD);
+    folder.write(
+        "b.yaml",
+        "flow: {name: rows, data: [{n: 1}, {n: 2}, {n: 3}], steps: [{action: log, config: {message: \"${n}\"}}]}",
+    );
+    // Too long to be compiled while another flow waits for something.
+    let steps = "  - {action: log, config: {message: a rather long line of a rather long flow}}\n".repeat(200);
+    folder.write("c.yaml", &format!("name: long\nsteps:\n{steps}"));
+    folder.write("d.yaml", "services: {web: {image: no flow}}");
+    folder.write("e.yaml", BROKEN);
+    for number in 0..140 {
+        folder.write(&format!("f{number:03}.yaml"), &GOOD.replace("good", &format!("many {number:03}")));
+    }
+    folder.write("g.yaml", FAILING);
+    let mut expect = vec!["good", "rows [row 1]", "rows [row 2]", "rows [row 3]", "long", "e.yaml"];
+    let many: Vec<String> = (0..140).map(|number| format!("many {number:03}")).collect();
+    expect.extend(many.iter().map(String::as_str));
+    expect.push("failing");
+    for parallel in ["1", "2", "32"] {
+        let said = folder.run(&["run", ".", "--parallel", parallel, "--report", "json=report.json"]).expect_code(1);
+        assert!(said.out.contains("147 flows: 145 passed, 1 failed, 1 invalid"), "{}", said.out);
+        let report: serde_json::Value = serde_json::from_str(&folder.read("report.json")).expect("JSON");
+        let executions = report["executions"].as_array().expect("executions");
+        let names: Vec<&str> = executions.iter().filter_map(|execution| execution["flow_name"].as_str()).collect();
+        assert_eq!(names, expect, "--parallel {parallel}");
+        let told: Vec<Option<usize>> = expect.iter().map(|name| said.out.find(&format!("{name} "))).collect();
+        assert!(told.iter().all(Option::is_some), "{}", said.out);
+        assert!(parallel != "1" || told.is_sorted(), "{}", said.out);
+    }
+    let said = folder.run(&["run", ".", "--parallel", "1", "--fail-fast"]).expect_code(1);
+    assert!(said.out.contains("147 flows: 5 passed, 1 invalid, 141 not started"), "{}", said.out);
+}
