@@ -49,6 +49,7 @@ pub(crate) use phases::Verdict;
 #[cfg(any(feature = "grpc", feature = "kafka"))]
 pub(crate) use resolved::describe;
 pub(crate) use resolved::{Resolved, entries, items, mismatch};
+pub(crate) use stored::recorded;
 
 /// What every run of a process shares.
 #[derive(Clone)]

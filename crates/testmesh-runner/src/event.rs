@@ -1,5 +1,6 @@
 //! What happens in a run, as a closed set of events. `seq` starts at 1 and has no gaps.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -95,7 +96,8 @@ pub struct StepStart {
     /// Its name, resolved; its id when it has none.
     pub name: String,
     /// The action.
-    pub action: String,
+    #[schema(value_type = String)]
+    pub action: Cow<'static, str>,
     /// Part of the flow.
     pub phase: Phase,
     /// Ordinal of the step it is nested in.

@@ -131,6 +131,11 @@ impl Expr {
         &self.source
     }
 
+    /// The same, for those who keep it.
+    pub(crate) fn shared_source(&self) -> Arc<str> {
+        Arc::clone(&self.source)
+    }
+
     /// Evaluates it.
     pub fn eval(&self, lookup: &dyn Lookup) -> Result<Value, EvalError> {
         Context::new(lookup).eval(&self.root)

@@ -146,7 +146,9 @@ impl Masker {
     }
 
     fn assertion(&self, assertion: &mut AssertionRecord) {
-        self.string(&mut assertion.expression);
+        if let Cow::Owned(masked) = self.text(&assertion.expression) {
+            assertion.expression = masked.into();
+        }
         self.optional_json(&mut assertion.actual);
         self.optional_json(&mut assertion.expected);
         self.optional_string(&mut assertion.message);

@@ -6,6 +6,7 @@
 mod batch;
 mod lazy;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,9 @@ pub use self::batch::{Batch, BatchCounts, BatchKind};
 pub use self::lazy::LazyJson;
 use crate::event::{RunEvent, RunEventKind, StepStart};
 use utoipa::ToSchema;
+
+/// Room for so many steps is made when a run starts.
+const MOST_EXPECTED: u32 = 1_000;
 
 /// State of an execution. Once final it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -197,7 +201,8 @@ pub struct StepRecord {
     /// Its name, resolved; its id when it has none.
     pub name: String,
     /// The action.
-    pub action: String,
+    #[schema(value_type = String)]
+    pub action: Cow<'static, str>,
     /// Part of the flow.
     pub phase: Phase,
     /// Ordinal of the step it is nested in.
@@ -259,7 +264,8 @@ pub struct AttemptRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AssertionRecord {
     /// Its text.
-    pub expression: String,
+    #[schema(value_type = String)]
+    pub expression: Arc<str>,
     /// Whether it holds.
     pub passed: bool,
     /// What was found.
@@ -336,7 +342,7 @@ impl Execution {
                 self.total_steps = total_steps;
                 self.trace_id = trace_id;
                 self.runner = runner;
-                self.steps.get_or_insert_default();
+                self.steps.get_or_insert_with(|| Vec::with_capacity(total_steps.min(MOST_EXPECTED) as usize));
             }
             RunEventKind::StepStarted(start) => {
                 self.steps.get_or_insert_default().push(Arc::new(StepRecord::running(start, event.time)));

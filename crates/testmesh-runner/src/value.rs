@@ -10,7 +10,7 @@ mod raw;
 mod text;
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -77,21 +77,22 @@ impl<K: Into<ByteString>> FromIterator<(K, Value)> for Map {
     }
 }
 
-/// The names of maps that are made again and again: nobody has to see that they differ.
+/// The names of maps that are made again and again: they share them. Nobody has to see that they differ.
 pub(crate) struct Shape<const N: usize> {
     names: [&'static str; N],
+    shared: OnceLock<[ByteString; N]>,
 }
 
 impl<const N: usize> Shape<N> {
     /// Maps with these names, which must differ.
     pub(crate) const fn new(names: [&'static str; N]) -> Self {
-        Self { names }
+        Self { names, shared: OnceLock::new() }
     }
 
     /// A map with these values, in the order of the names.
-    pub(crate) fn map(&self, values: [Value; N]) -> Value {
-        let named = self.names.iter().map(|name| ByteString::from_static(name)).zip(values);
-        Value::Map(Arc::new(Map { entries: Entries::of_distinct(named.collect()), ignore_case: false }))
+    pub(crate) fn map(&'static self, values: [Value; N]) -> Value {
+        let names = self.shared.get_or_init(|| self.names.map(ByteString::from_static));
+        Value::Map(Arc::new(Map { entries: Entries::of_shared(names, values), ignore_case: false }))
     }
 }
 

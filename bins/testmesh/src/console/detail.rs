@@ -14,6 +14,9 @@ const MOST_CHARACTERS: usize = 4_000;
 
 /// Every line of `text` with `width` spaces before it; nothing for nothing.
 pub(super) fn indent(text: &str, width: usize) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut indented = String::with_capacity(text.len() + 64);
     for line in text.lines() {
         if line.is_empty() {

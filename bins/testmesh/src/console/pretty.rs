@@ -73,7 +73,8 @@ fn push_step(text: &mut String, file: Option<&str>, step: &StepRecord, (depth, p
         Phase::Teardown => "teardown: ",
     };
     let title = detail::title(step);
-    let _ = write!(text, "{:width$}{mark} {phase}{}", "", clean(&title), width = 2 + 2 * depth);
+    text.extend(std::iter::repeat_n(' ', 2 + 2 * depth));
+    text.extend([&mark, " ", phase, &clean(&title)]);
     match step.status {
         StepStatus::Skipped => {
             let reason = step.skip_reason.as_deref().unwrap_or("skipped");
@@ -86,8 +87,8 @@ fn push_step(text: &mut String, file: Option<&str>, step: &StepRecord, (depth, p
     }
     if step.status != StepStatus::Skipped {
         let took = duration(Duration::from_millis(step.duration_ms));
-        let attempts = if step.attempt > 1 { format!("{} attempts, ", step.attempt) } else { String::new() };
-        let _ = write!(text, "  {}", paint.dim(&format!("{attempts}{took}")));
+        let took = if step.attempt > 1 { format!("{} attempts, {took}", step.attempt) } else { took };
+        text.extend(["  ", &paint.dim(&took)]);
     }
     let failed = detail::is_failure(step.status) || step.status == StepStatus::Tolerated;
     if failed {

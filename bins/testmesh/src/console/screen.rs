@@ -132,7 +132,8 @@ impl Paint {
 /// are shown by their picture.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     let harmless = |character: char| !character.is_control() || matches!(character, '\n' | '\t');
-    if text.chars().all(harmless) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~');
+    if text.bytes().all(plain) || text.chars().all(harmless) {
         return Cow::Borrowed(text);
     }
     let picture = |character: char| match u32::from(character) {

@@ -64,7 +64,7 @@ impl Action for Assert {
             Value::map(counts.map(|(name, count)| (name, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))));
         let result = ActionResult { result, ..ActionResult::default() };
         let first = records.iter().find(|record| !record.passed).map(|record| {
-            let message = record.message.clone().unwrap_or_else(|| record.expression.clone());
+            let message = record.message.clone().unwrap_or_else(|| record.expression.to_string());
             if n_failed == 1 {
                 message
             } else {

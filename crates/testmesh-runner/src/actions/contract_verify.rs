@@ -241,7 +241,7 @@ impl Outcome {
 
     fn record(&self, line: u32) -> AssertionRecord {
         AssertionRecord {
-            expression: self.description.clone(),
+            expression: self.description.as_str().into(),
             passed: self.passed() || self.pending,
             actual: None,
             expected: None,

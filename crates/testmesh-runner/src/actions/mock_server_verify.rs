@@ -98,7 +98,7 @@ impl Action for MockServerVerify {
             outcomes.iter().filter_map(|outcome| outcome.message.as_deref()).chain(unmatched.as_deref()).collect();
         let mut records: Vec<_> = outcomes.iter().map(|outcome| record(outcome, cx.step.line)).collect();
         if no_unmatched {
-            let expression = "no request without an endpoint".to_owned();
+            let expression = "no request without an endpoint".into();
             let (actual, expected) = (None, None);
             let (passed, message) = (unmatched.is_none(), unmatched.clone());
             records.push(AssertionRecord { expression, passed, actual, expected, message, line: cx.step.line });
@@ -137,7 +137,7 @@ async fn settled(mock: &Mock, expectations: &[Expectation], within: Duration) ->
 
 fn record(outcome: &Outcome, line: u32) -> AssertionRecord {
     AssertionRecord {
-        expression: outcome.expected.clone(),
+        expression: outcome.expected.as_str().into(),
         passed: outcome.message.is_none(),
         actual: Some(outcome.count.into()),
         expected: Some(match outcome.most {

@@ -251,7 +251,7 @@ impl ActionContext<'_> {
                 ordinal: 0,
                 id: self.step.id.clone(),
                 name: self.step.id.clone(),
-                action: "await".to_owned(),
+                action: "await".into(),
                 phase: self.place.phase,
                 parent: Some(self.ordinal),
                 iteration: None,

@@ -245,7 +245,7 @@ impl<'a> Attempts<'a> {
             (Ok(false), Ok(checked)) if checked.holds => Polled::Holds,
             (Ok(false), Ok(checked)) => {
                 let masker = self.flow.run.emitter.masker();
-                Polled::NotYet(Some(judge::assertion_record(poll.until.source(), checked, self.step.line, masker)))
+                Polled::NotYet(Some(judge::assertion_record(&poll.until, checked, self.step.line, masker)))
             }
         }
     }

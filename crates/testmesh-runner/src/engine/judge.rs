@@ -5,7 +5,7 @@ use bytestring::ByteString;
 use crate::action::ActionSpec;
 use crate::engine::context::{ActionContext, explain};
 use crate::engine::stored;
-use crate::expr::{Checked, EvalError, schema};
+use crate::expr::{Checked, EvalError, Expr, schema};
 use crate::flow::{Assertion, Output, OutputSource, SchemaAssertion, Step};
 use crate::mask::Masker;
 use crate::path::PathRoots;
@@ -98,7 +98,7 @@ pub(crate) fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, 
     let source = assertion.expression.source();
     match outcome {
         Ok(checked) => {
-            let mut record = assertion_record(source, checked, assertion.line, masker);
+            let mut record = assertion_record(&assertion.expression, checked, assertion.line, masker);
             if !record.passed {
                 record.message = own_message(assertion, names).or(record.message);
             }
@@ -106,7 +106,7 @@ pub(crate) fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, 
         }
         Err(error) => {
             let record = AssertionRecord {
-                expression: source.to_owned(),
+                expression: assertion.expression.shared_source(),
                 passed: false,
                 actual: None,
                 expected: None,
@@ -142,9 +142,9 @@ fn own_message(assertion: &Assertion, names: &dyn Lookup) -> Option<String> {
 }
 
 /// The record of a condition that was evaluated.
-pub(super) fn assertion_record(source: &str, checked: Checked, line: u32, masker: &Masker) -> AssertionRecord {
+pub(super) fn assertion_record(condition: &Expr, checked: Checked, line: u32, masker: &Masker) -> AssertionRecord {
     AssertionRecord {
-        expression: source.to_owned(),
+        expression: condition.shared_source(),
         passed: checked.holds,
         actual: checked.actual.map(|value| stored::value(&value, masker)),
         expected: checked.expected.map(|value| stored::value(&value, masker)),
@@ -178,17 +178,17 @@ fn check_group(group: &[Assertion], wanted: Wanted, scope: &ResultScope<'_>, mas
                     record.passed = !record.passed;
                     record.message = (!record.passed).then(|| format!("`{}` holds, but must not", record.expression));
                 }
-                record.expression = format!("not ({})", record.expression);
+                record.expression = format!("not ({})", record.expression).into();
                 record
             })
             .collect(),
         Wanted::Any => {
             let records: Vec<AssertionRecord> = verdicts.map(|verdict| verdict.record).collect();
             let passed = records.iter().any(|record| record.passed);
-            let expressions: Vec<&str> = records.iter().map(|record| record.expression.as_str()).collect();
+            let expressions: Vec<&str> = records.iter().map(|record| &*record.expression).collect();
             let reasons: Vec<&str> = records.iter().filter_map(|record| record.message.as_deref()).collect();
             vec![AssertionRecord {
-                expression: format!("any of: {}", expressions.join("; ")),
+                expression: format!("any of: {}", expressions.join("; ")).into(),
                 passed,
                 actual: None,
                 expected: None,

@@ -1,5 +1,6 @@
 //! One step: whether it runs at all, its attempts, what it leaves behind, and its record.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,7 +114,7 @@ impl FlowRun<'_> {
             ordinal: self.run.next_ordinal(),
             id: step.id.clone(),
             name,
-            action: step.action.to_owned(),
+            action: Cow::Borrowed(step.action),
             phase: place.phase,
             parent: place.parent,
             iteration: place.iteration,
@@ -167,6 +168,7 @@ pub(super) fn published(result: Value, outputs: &Entries, error: Option<&StepErr
         _ => Arc::default(),
     };
     let map = Arc::make_mut(&mut shared);
+    map.entries.reserve(outputs.len() + usize::from(error.is_some()));
     for (name, value) in outputs {
         map.entries.insert_new(name, || value.clone());
     }

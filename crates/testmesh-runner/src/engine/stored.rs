@@ -21,15 +21,17 @@ pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 pub(crate) fn exchange(shown: &Shown, masker: &Masker) -> Option<LazyJson> {
     match shown {
         Shown::Nothing => None,
-        Shown::Later(make) if masker.is_empty() => {
-            let make = Arc::clone(make);
-            Some(LazyJson::new(move || message(make(), &Masker::default())))
-        }
+        Shown::Later(make) if masker.is_empty() => Some(LazyJson::later(Arc::clone(make))),
         shown => {
             let message = message(shown.value(), masker);
-            (!message.is_null()).then(|| LazyJson::new(|| message))
+            (!message.is_null()).then(|| LazyJson::of(message))
         }
     }
+}
+
+/// As [`message`], of a run without secrets.
+pub(crate) fn recorded(value: Value) -> Value {
+    message(value, &Masker::default())
 }
 
 /// A request or response of JSON's own kinds. A body that is too long is cut, and `truncated` and `size` (of the whole,

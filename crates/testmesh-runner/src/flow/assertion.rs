@@ -26,8 +26,9 @@ impl<'t> Decoder<'t, '_> {
 
     fn list_of_assertions(&mut self, entry: Option<&Entry<'t>>, says: (&str, &str)) -> Vec<Assertion> {
         let Some(entry) = entry else { return Vec::new() };
-        let mut assertions = Vec::new();
-        for item in Self::items(entry) {
+        let items = Self::items(entry);
+        let mut assertions = Vec::with_capacity(items.len());
+        for item in items {
             assertions.extend(self.assertion(item, says));
         }
         assertions

@@ -49,7 +49,9 @@ pub(crate) const NAME_LENGTH: usize = 255;
 /// Decodes one document; `None` when it has an error.
 pub(crate) fn flow<'t>(document: &Node<'t>, options: &ParseOptions, findings: &mut Findings<'t>) -> Option<Flow> {
     let first = findings.len();
-    let mut decoder = Decoder { findings, options, facts: Vec::new(), n_steps: 0, depth: 0, phase: Phase::default() };
+    // A fact comes from 32 bytes of text, about.
+    let facts = Vec::with_capacity(findings.source.text.len() / 32);
+    let mut decoder = Decoder { findings, options, facts, n_steps: 0, depth: 0, phase: Phase::default() };
     let flow = decoder.document(document);
     if options.strict || flow.as_ref().is_some_and(|flow| flow.config.strict) {
         findings.make_strict(first);

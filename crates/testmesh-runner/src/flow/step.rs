@@ -319,7 +319,7 @@ impl<'t> Decoder<'t, '_> {
 
     fn outputs(&mut self, section: &Section<'_, 't>, id: &str) -> Vec<Output> {
         let Some(map) = self.optional_section(section, "output", "`output`") else { return Vec::new() };
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(map.entries.len());
         for entry in map.entries {
             let line = self.findings.source.line(entry.key_span.start);
             let name = entry.key.to_string();

@@ -95,10 +95,7 @@ impl<'t> Decoder<'t, '_> {
                 Tree::Const(scalar.literal.value(&scalar.text))
             }
             NodeKind::Scalar(scalar) => match self.template(node) {
-                Some(template) => match template.as_literal() {
-                    Some(literal) => Tree::Const(Value::Text(literal.into())),
-                    None => Tree::Template(template),
-                },
+                Some(template) => Tree::from(template),
                 // Reported; the text stands in so that the rest of the tree is checked.
                 None => Tree::Const(Value::Text((&*scalar.text).into())),
             },

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
+use crate::engine::recorded;
 use crate::value::Value;
 
 /// JSON that is built when somebody first looks at it. Clones share it.
@@ -14,28 +15,36 @@ use crate::value::Value;
 pub struct LazyJson(Arc<Inner>);
 
 struct Inner {
-    value: LazyLock<Value, Build>,
+    value: OnceLock<Value>,
+    /// What makes the value, when it was not there from the beginning.
+    make: Option<Make>,
     /// The value as a tree of `serde_json`, for those who want that.
     json: OnceLock<Json>,
 }
 
-type Build = Box<dyn FnOnce() -> Value + Send>;
+/// Makes a value.
+type Make = Arc<dyn Fn() -> Value + Send + Sync>;
 
 impl LazyJson {
-    /// What `build` makes, at most once: a value of JSON's own kinds.
-    pub(crate) fn new(build: impl FnOnce() -> Value + Send + 'static) -> Self {
-        Self(Arc::new(Inner { value: LazyLock::new(Box::new(build)), json: OnceLock::new() }))
+    /// A value of JSON's own kinds.
+    pub(crate) fn of(value: Value) -> Self {
+        Self(Arc::new(Inner { value: value.into(), make: None, json: OnceLock::new() }))
+    }
+
+    /// What `make` makes when somebody first looks at it, as [`recorded`] keeps it.
+    pub(crate) fn later(make: Make) -> Self {
+        Self(Arc::new(Inner { value: OnceLock::new(), make: Some(make), json: OnceLock::new() }))
     }
 
     /// The JSON as a flow's value.
     pub(crate) fn value(&self) -> &Value {
-        &self.0.value
+        self.0.value.get_or_init(|| self.0.make.as_ref().map_or(Value::Null, |make| recorded(make())))
     }
 }
 
 impl From<Json> for LazyJson {
     fn from(json: Json) -> Self {
-        Self::new(|| Value::from_json(json))
+        Self::of(Value::from_json(json))
     }
 }
 
@@ -67,7 +76,6 @@ impl Serialize for LazyJson {
 
 impl<'de> Deserialize<'de> for LazyJson {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(source)?;
-        Ok(Self::new(|| value))
+        Value::deserialize(source).map(Self::of)
     }
 }

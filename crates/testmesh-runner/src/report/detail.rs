@@ -256,7 +256,7 @@ pub fn headline(step: &StepRecord) -> String {
     let failed = step.assertions.iter().find(|assertion| !assertion.passed);
     let message = failed.and_then(|assertion| assertion.message.as_deref());
     let error = step.error.as_ref().map(|error| error.message.as_str());
-    let line = message.or(error).or(failed.map(|assertion| assertion.expression.as_str()));
+    let line = message.or(error).or(failed.map(|assertion| &*assertion.expression));
     line.and_then(|line| line.lines().next()).unwrap_or("the step failed").to_owned()
 }
 

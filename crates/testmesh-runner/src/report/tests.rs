@@ -56,7 +56,7 @@ fn step(ordinal: u32, name: &str, status: StepStatus) -> StepRecord {
         ordinal,
         id: format!("step_{ordinal}"),
         name: name.to_owned(),
-        action: "http_request".to_owned(),
+        action: "http_request".into(),
         phase: Phase::Main,
         parent: None,
         iteration: None,
@@ -78,7 +78,7 @@ fn step(ordinal: u32, name: &str, status: StepStatus) -> StepRecord {
 
 fn failed_assertion(expression: &str, actual: serde_json::Value, expected: serde_json::Value) -> AssertionRecord {
     AssertionRecord {
-        expression: expression.to_owned(),
+        expression: expression.into(),
         passed: false,
         actual: Some(actual),
         expected: Some(expected),

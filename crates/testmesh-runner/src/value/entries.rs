@@ -3,9 +3,12 @@
 //! Most maps have a handful of names (a result, a small document, a step's outputs). Those are searched one by one: no
 //! hash, no table to allocate, and a copy is a copy of the list. A larger map gets a table of places.
 //!
-//! Invariant: the names differ, and `places`, when it is there, holds the place of each of them.
+//! Invariant: the names differ, `first` has a value for each of `shared`, and `places`, when it is there, holds the place
+//! of each name.
 
 use std::collections::HashMap;
+use std::iter::{Chain, Cloned, Map, Zip};
+use std::slice;
 
 use bytestring::ByteString;
 use foldhash::fast::RandomState;
@@ -18,46 +21,71 @@ const FEW: usize = 16;
 /// Values by name in the order of insertion.
 #[derive(Debug, Clone, Default)]
 pub struct Entries {
+    /// The names that come first, when they are those of every map of a kind: nobody copies them.
+    shared: &'static [ByteString],
+    /// The values of these.
+    first: Vec<Value>,
+    /// What comes after them.
     list: Vec<(ByteString, Value)>,
-    /// The place of each name in the list, once there are more than a few. Seeded anew for each process.
-    places: Option<HashMap<ByteString, usize, RandomState>>,
+    /// The place of each name, once there are more than a few. Seeded anew for each process.
+    places: Option<Box<HashMap<ByteString, usize, RandomState>>>,
 }
 
 impl Entries {
     /// With room for `capacity` entries.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { list: Vec::with_capacity(capacity), places: None }
+        Self { list: Vec::with_capacity(capacity), ..Self::default() }
     }
 
     /// Entries whose names are known to differ.
     pub(crate) fn of_distinct(list: Vec<(ByteString, Value)>) -> Self {
-        let mut entries = Self { list, places: None };
+        let mut entries = Self { list, ..Self::default() };
         entries.index();
         entries
     }
 
+    /// Values of names that are known to differ, one for each.
+    pub(crate) fn of_shared<const N: usize>(names: &'static [ByteString; N], values: [Value; N]) -> Self {
+        let mut entries = Self { shared: names, first: Vec::from(values), ..Self::default() };
+        entries.index();
+        entries
+    }
+
+    /// Makes room for exactly so many entries more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.list.reserve_exact(more);
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.first.len() + self.list.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.first.is_empty() && self.list.is_empty()
     }
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.place(name).map(|place| &self.list[place].1)
+        let place = self.place(name)?;
+        match place.checked_sub(self.first.len()) {
+            None => self.first.get(place),
+            Some(place) => self.list.get(place).map(|(_, value)| value),
+        }
     }
 
     /// Sets the value of `name`, which keeps its place when it has one. Gives the value it had.
     pub fn insert(&mut self, name: ByteString, value: Value) -> Option<Value> {
-        if let Some(place) = self.place(&name) {
-            return Some(std::mem::replace(&mut self.list[place].1, value));
-        }
-        self.push(name, value);
-        None
+        let Some(place) = self.place(&name) else {
+            self.push(name, value);
+            return None;
+        };
+        let held = match place.checked_sub(self.first.len()) {
+            None => &mut self.first[place],
+            Some(place) => &mut self.list[place].1,
+        };
+        Some(std::mem::replace(held, value))
     }
 
     /// Adds what `value` makes under `name`, unless there is such a name already.
@@ -69,29 +97,36 @@ impl Entries {
 
     /// Names with their values.
     pub fn iter(&self) -> Iter<'_> {
-        self.list.iter().map(|(name, value)| (name, value))
+        let first = self.shared.iter().zip(&self.first);
+        let pair: fn(&(ByteString, Value)) -> (&ByteString, &Value) = |(name, value)| (name, value);
+        first.chain(self.list.iter().map(pair))
     }
 
     /// The names.
     pub fn keys(&self) -> impl Iterator<Item = &ByteString> {
-        self.list.iter().map(|(name, _)| name)
+        self.shared.iter().chain(self.list.iter().map(|(name, _)| name))
     }
 
     /// The values.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.list.iter().map(|(_, value)| value)
+        self.first.iter().chain(self.list.iter().map(|(_, value)| value))
     }
 
     fn place(&self, name: &str) -> Option<usize> {
         match &self.places {
-            None => self.list.iter().position(|(known, _)| known == name),
+            None => {
+                let first = self.shared.iter().position(|known| known == name);
+                let other = || self.list.iter().position(|(known, _)| known == name);
+                first.or_else(|| Some(self.first.len() + other()?))
+            }
             Some(places) => places.get(name).copied(),
         }
     }
 
     fn push(&mut self, name: ByteString, value: Value) {
+        let place = self.len();
         if let Some(places) = &mut self.places {
-            places.insert(name.clone(), self.list.len());
+            places.insert(name.clone(), place);
         }
         self.list.push((name, value));
         self.index();
@@ -99,16 +134,18 @@ impl Entries {
 
     /// Makes the table when it begins to pay.
     fn index(&mut self) {
-        if self.list.len() > FEW && self.places.is_none() {
-            let places = self.list.iter().enumerate().map(|(place, (name, _))| (name.clone(), place));
-            self.places = Some(places.collect());
+        if self.len() > FEW && self.places.is_none() {
+            let places = self.keys().cloned().zip(0..).collect();
+            self.places = Some(Box::new(places));
         }
     }
 }
 
 /// Names with their values, in the order of insertion.
-type Iter<'e> =
-    std::iter::Map<std::slice::Iter<'e, (ByteString, Value)>, fn(&(ByteString, Value)) -> (&ByteString, &Value)>;
+type Iter<'e> = Chain<
+    Zip<slice::Iter<'e, ByteString>, slice::Iter<'e, Value>>,
+    Map<slice::Iter<'e, (ByteString, Value)>, fn(&(ByteString, Value)) -> (&ByteString, &Value)>,
+>;
 
 impl<'e> IntoIterator for &'e Entries {
     type Item = (&'e ByteString, &'e Value);
@@ -121,10 +158,13 @@ impl<'e> IntoIterator for &'e Entries {
 
 impl IntoIterator for Entries {
     type Item = (ByteString, Value);
-    type IntoIter = std::vec::IntoIter<(ByteString, Value)>;
+    type IntoIter = Chain<
+        Zip<Cloned<slice::Iter<'static, ByteString>>, std::vec::IntoIter<Value>>,
+        std::vec::IntoIter<(ByteString, Value)>,
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.list.into_iter()
+        self.shared.iter().cloned().zip(self.first).chain(self.list)
     }
 }
 
@@ -179,6 +219,24 @@ mod tests {
             assert_eq!(entries.len(), count + 1);
             assert_eq!(entries.iter().nth(1), Some((&name(1), &Value::Bool(true))));
             assert_eq!(entries.iter().last(), Some((&name(count), &Value::Bool(false))));
+        }
+    }
+
+    #[test]
+    fn names_that_maps_share_are_names_like_others() {
+        static NAMES: [ByteString; 3] =
+            [ByteString::from_static("a"), ByteString::from_static("b"), ByteString::from_static("c")];
+        for more in [0, 1, FEW, 40] {
+            let mut entries = Entries::of_shared(&NAMES, [1, 2, 3].map(Value::Int));
+            assert_eq!(entries.insert("b".into(), Value::Int(20)), Some(Value::Int(2)));
+            entries.insert_new(&"c".into(), || Value::Null);
+            entries.extend((0..more).map(|number| (name(number), Value::from(number))));
+            let plain: Entries = entries.clone().into_iter().collect();
+            assert_eq!((plain.len(), entries.is_empty()), (3 + more, false));
+            assert!(plain.iter().eq(entries.iter()), "{more}");
+            assert!(plain.keys().all(|name| plain.get(name) == entries.get(name)), "{more}");
+            assert!(plain.values().eq(entries.values()), "{more}");
+            assert_eq!((entries.get("b"), entries.get("d")), (Some(&Value::Int(20)), None));
         }
     }
 }

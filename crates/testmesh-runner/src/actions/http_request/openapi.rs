@@ -72,7 +72,7 @@ impl Expected {
         let message = (!faults.is_empty())
             .then(|| format!("the answer does not match {shown} of `{}`: {}", self.file, faults.join("; ")));
         Ok(AssertionRecord {
-            expression: format!("matches_openapi \"{}\"", self.file),
+            expression: format!("matches_openapi \"{}\"", self.file).into(),
             passed: faults.is_empty(),
             actual: None,
             expected: None,

@@ -44,9 +44,11 @@ const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const GRAPHQL: HeaderValue = HeaderValue::from_static("application/graphql-response+json, application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
-/// What a request has when its step says nothing about headers.
-static USUAL: LazyLock<HeaderMap> =
-    LazyLock::new(|| [(USER_AGENT, OUR_NAME), (ACCEPT, ANYTHING), (ACCEPT_ENCODING, CODINGS)].into_iter().collect());
+/// What a request has when its step says nothing about headers; the trace it belongs to is put in.
+static USUAL: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let trace = (TRACEPARENT, HeaderValue::from_static(""));
+    [(USER_AGENT, OUR_NAME), (ACCEPT, ANYTHING), (ACCEPT_ENCODING, CODINGS), trace].into_iter().collect()
+});
 
 /// How the answer's body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -395,8 +397,14 @@ impl OwnHeaders {
             // A packed stream could not be read piece by piece.
             self.unwanted.push(ACCEPT_ENCODING);
         }
-        if self.set.is_empty() && self.unwanted.is_empty() && !graphql {
+        let trace = HeaderValue::try_from(cx.traceparent()).ok();
+        let usual = self.set.is_empty() && self.unwanted.is_empty() && !graphql;
+        if usual {
             self.set.clone_from(&USUAL);
+            if trace.is_none() || plan.payload.content_type.is_some() {
+                // It comes last.
+                self.set.remove(TRACEPARENT);
+            }
         } else {
             let accept = if graphql { GRAPHQL } else { ANYTHING };
             for (name, value) in [(USER_AGENT, OUR_NAME), (ACCEPT, accept), (ACCEPT_ENCODING, CODINGS)] {
@@ -406,7 +414,12 @@ impl OwnHeaders {
         if let Some(content_type) = &plan.payload.content_type {
             self.add(CONTENT_TYPE, || Some(content_type.clone()));
         }
-        self.add(TRACEPARENT, || HeaderValue::try_from(cx.traceparent()).ok());
+        match trace {
+            Some(trace) if usual => {
+                self.set.insert(TRACEPARENT, trace);
+            }
+            trace => self.add(TRACEPARENT, || trace),
+        }
         if plan.payload.bytes.is_empty() && matches!(plan.method, Method::POST | Method::PUT | Method::PATCH) {
             // RFC 9110, section 8.6: a method that expects a body says that there is none.
             self.add(CONTENT_LENGTH, || Some(HeaderValue::from_static("0")));

@@ -1,6 +1,7 @@
 //! Makes an answer a result: headers, a body read by its content type, times.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,13 +32,22 @@ static RESULT: Shape<12> = Shape::new([
     "http_version",
 ]);
 static RECORD: Shape<7> = Shape::new(["status", "headers", "body", "timings", "size", "wire_size", "http_version"]);
+/// What most answers have none of.
+static NOTHING: LazyLock<Nothing> =
+    LazyLock::new(|| Nothing { list: Value::list(Vec::new()), map: Value::Map(Arc::default()) });
 static TIMINGS: Shape<5> = Shape::new(["dns", "connect", "tls", "first_byte", "total"]);
+
+struct Nothing {
+    list: Value,
+    map: Value,
+}
 
 /// The result and the record of an answer; what was asked is noted already.
 pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failure> {
     let Answer { response, url, redirects, cookies, started } = answer;
     let content_type = response.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let media_type = MediaType::parse(content_type.as_deref());
+    let nothing = &*NOTHING;
     let size = to_int(response.body.len());
     let bodiless = plan.method == Method::HEAD || response.body.is_empty();
     let Content { body, text } = if bodiless && plan.read_as != ReadAs::Json {
@@ -55,7 +65,7 @@ pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failur
         Version::HTTP_10 => "1.0",
         _ => "1.1",
     }));
-    let redirects = Value::list(redirects);
+    let redirects = if redirected { Value::list(redirects) } else { nothing.list.clone() };
     let got = Got {
         message: [
             status.clone(),
@@ -73,13 +83,13 @@ pub(super) fn result(plan: &Plan, answer: Answer) -> Result<ActionResult, Failur
         headers,
         body.clone(),
         text,
-        Value::Map(cookies.into_iter().collect::<Map>().into()),
+        if cookies.is_empty() { nothing.map.clone() } else { Value::Map(cookies.into_iter().collect::<Map>().into()) },
         Value::Int(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX)),
         timings,
         url,
         redirects,
         Value::Int(size),
-        content_type.map_or(Value::Null, |text| Value::Text(text.as_ref().into())),
+        content_type.as_deref().map_or(Value::Null, |text| Value::Text(usual(text).unwrap_or_else(|| text.into()))),
         version,
     ]);
     let response = if usize::try_from(size).is_ok_and(|size| size <= SHOWN_LATER) {
@@ -117,10 +127,34 @@ fn to_int(size: usize) -> i64 {
 fn headers(headers: &HeaderMap) -> Value {
     let mut entries = Vec::with_capacity(headers.keys_len());
     for name in headers.keys() {
-        let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).as_ref().into());
-        entries.push((name.as_str().into(), Value::Text(value.unwrap_or_default())));
+        let value = headers.get(name).map_or_else(ByteString::default, |value| text_of(value.as_bytes()));
+        let name = name.as_str();
+        entries.push((usual(name).unwrap_or_else(|| name.into()), Value::Text(value)));
     }
     Value::Map(Map { entries: Entries::of_distinct(entries), ignore_case: true }.into())
+}
+
+fn text_of(bytes: &[u8]) -> ByteString {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => usual(text).unwrap_or_else(|| text.into()),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned().into(),
+    }
+}
+
+/// A text that stands in the head of nearly every answer, without memory of its own.
+fn usual(text: &str) -> Option<ByteString> {
+    Some(ByteString::from_static(match text {
+        "application/json" => "application/json",
+        "cache-control" => "cache-control",
+        "connection" => "connection",
+        "content-length" => "content-length",
+        "content-type" => "content-type",
+        "date" => "date",
+        "server" => "server",
+        "transfer-encoding" => "transfer-encoding",
+        "vary" => "vary",
+        _ => return None,
+    }))
 }
 
 /// Milliseconds with microseconds behind the point; 0 for what a connection that was there already did not take.
@@ -140,16 +174,18 @@ fn timings(timings: &Timings) -> Value {
 
 /// What `Content-Type` says, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct MediaType {
+struct MediaType<'h> {
     /// `application/json`, in small letters; empty when there is none.
-    essence: String,
+    essence: Cow<'h, str>,
     charset: Option<String>,
 }
 
-impl MediaType {
-    fn parse(content_type: Option<&str>) -> Self {
+impl<'h> MediaType<'h> {
+    fn parse(content_type: Option<&'h str>) -> Self {
         let mut parts = content_type.unwrap_or_default().split(';');
-        let essence = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let written = parts.next().unwrap_or_default().trim();
+        let capital = written.bytes().any(|byte| byte.is_ascii_uppercase());
+        let essence = if capital { Cow::Owned(written.to_ascii_lowercase()) } else { Cow::Borrowed(written) };
         let charset = parts.find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
             name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
@@ -158,7 +194,7 @@ impl MediaType {
     }
 
     fn is_json(&self) -> bool {
-        matches!(self.essence.as_str(), "application/json" | "text/json") || self.essence.ends_with("+json")
+        matches!(&*self.essence, "application/json" | "text/json") || self.essence.ends_with("+json")
     }
 
     fn is_text(&self) -> bool {
@@ -172,7 +208,7 @@ struct Content {
 }
 
 impl Content {
-    fn empty(read_as: ReadAs, media_type: &MediaType) -> Self {
+    fn empty(read_as: ReadAs, media_type: &MediaType<'_>) -> Self {
         let body = match read_as {
             ReadAs::Bytes => Value::Bytes(Bytes::new()),
             ReadAs::Auto if media_type.is_json() => Value::Null,
@@ -182,7 +218,7 @@ impl Content {
     }
 }
 
-fn read_content(read_as: ReadAs, media_type: &MediaType, bytes: Bytes) -> Result<Content, Failure> {
+fn read_content(read_as: ReadAs, media_type: &MediaType<'_>, bytes: Bytes) -> Result<Content, Failure> {
     match read_as {
         ReadAs::Bytes => {
             let text = ByteString::try_from(bytes.clone()).map_or(Value::Null, Value::Text);
@@ -203,7 +239,7 @@ fn read_content(read_as: ReadAs, media_type: &MediaType, bytes: Bytes) -> Result
     }
 }
 
-fn read_by_content_type(media_type: &MediaType, bytes: Bytes) -> Content {
+fn read_by_content_type(media_type: &MediaType<'_>, bytes: Bytes) -> Content {
     // A server that says nothing about what it sends may well send JSON.
     let untyped_json =
         || media_type.essence.is_empty() && matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
@@ -224,7 +260,7 @@ fn read_by_content_type(media_type: &MediaType, bytes: Bytes) -> Content {
 
 /// The body as text: by its byte order mark, by its charset, else as UTF-8. Text that is UTF-8 already shares the
 /// body's memory; bytes that fit no character become U+FFFD.
-fn decode(media_type: &MediaType, bytes: &Bytes) -> ByteString {
+fn decode(media_type: &MediaType<'_>, bytes: &Bytes) -> ByteString {
     let named = media_type.charset.as_deref().and_then(|label| Encoding::for_label(label.as_bytes()));
     let (encoding, marked) = match Encoding::for_bom(bytes) {
         Some((encoding, length)) => (encoding, length),
