@@ -7,6 +7,8 @@
 #[cfg(feature = "plugins")]
 mod budget;
 mod folder;
+#[cfg(all(feature = "plugins", feature = "test-support"))]
+pub mod guest;
 #[cfg(feature = "plugins")]
 mod host;
 #[cfg(feature = "plugins")]

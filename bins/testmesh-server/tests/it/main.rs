@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test whose own server fails should fail, and say where")]
 
 mod health;
+#[cfg(feature = "plugins")]
+mod plugins;
 mod postgres;
 mod restart;
 mod roles;

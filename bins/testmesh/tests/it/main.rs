@@ -7,6 +7,8 @@ mod import;
 #[cfg(unix)]
 mod interrupts;
 mod parity;
+#[cfg(feature = "plugins")]
+mod plugins;
 mod program;
 mod remote;
 mod reports;

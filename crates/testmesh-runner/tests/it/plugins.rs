@@ -1,7 +1,5 @@
 //! Plugins in flows: what they give back, what they may do, and that each of them can be stopped.
 
-pub(crate) mod guest;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,8 +13,8 @@ use testmesh_runner::plugins::{Grants, PluginError, Plugins};
 use testmesh_runner::record::{ErrorKind, StepStatus};
 use testmesh_shared::net::NetPolicy;
 
-use self::guest::{Guest, READ};
 use crate::run::{Setting, fails, passed, run_steps_in};
+use testmesh_runner::plugins::guest::{Guest, READ};
 
 /// Never ends.
 const FOREVER: &str = "(loop $again (br $again)) (unreachable)";

@@ -1,23 +1,26 @@
-//! Plugins for the tests: a core module from its text, made a component as tool chains do it.
+//! Plugins for tests: a core module from its text, made a component as tool chains do it.
+
+#![allow(clippy::unwrap_used, reason = "a test whose plugin cannot be made should fail, and say where")]
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use testmesh_runner::plugins::WIT;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use super::WIT;
+
 /// A plugin.
-pub(crate) struct Guest<'a> {
+pub struct Guest<'a> {
     /// The capabilities that it asks for.
-    pub(crate) asks: &'a [&'a str],
+    pub asks: &'a [&'a str],
     /// Its actions: name and schema.
-    pub(crate) actions: &'a [(&'a str, &'a str)],
+    pub actions: &'a [(&'a str, &'a str)],
     /// What `run` does: instructions that see `$action`, `$config` and their lengths `$n_action`, `$n_config`, may call `$ok`
     /// and `$fail`, and leave where the answer is.
-    pub(crate) run: &'a str,
+    pub run: &'a str,
     /// Instructions before it describes itself.
-    pub(crate) describing: &'a str,
+    pub describing: &'a str,
 }
 
 impl Default for Guest<'_> {
@@ -27,9 +30,9 @@ impl Default for Guest<'_> {
 }
 
 /// Gives back its configuration.
-pub(crate) const ECHO: &str = "(call $ok (local.get $config) (local.get $n_config))";
+pub const ECHO: &str = "(call $ok (local.get $config) (local.get $n_config))";
 /// Reads the file in `{"path":"…"}` and gives back what is in it.
-pub(crate) const READ: &str = r"
+pub const READ: &str = r"
     (call $read
         (i32.add (local.get $config) (i32.const 9)) (i32.sub (local.get $n_config) (i32.const 11)) (i32.const 128))
     (if (result i32) (i32.load8_u (i32.const 128))
@@ -80,7 +83,7 @@ const FRAME: &str = r#"
 
 impl Guest<'_> {
     /// The component.
-    pub(crate) fn component(&self) -> Vec<u8> {
+    pub fn component(&self) -> Vec<u8> {
         let mut data = Data { text: String::new(), next: 1024 };
         let version = data.text("1.2.3");
         let summary = data.text("A plugin of the tests.");
@@ -106,7 +109,7 @@ impl Guest<'_> {
     }
 
     /// Writes `<name>.wasm`.
-    pub(crate) fn write(&self, folder: &Path, name: &str) {
+    pub fn write(&self, folder: &Path, name: &str) {
         std::fs::write(folder.join(format!("{name}.wasm")), self.component()).unwrap();
     }
 }
