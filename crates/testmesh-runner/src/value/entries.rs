@@ -28,6 +28,7 @@ pub struct Entries {
     /// What comes after them.
     list: Vec<(ByteString, Value)>,
     /// The place of each name, once there are more than a few. Seeded anew for each process.
+    #[expect(clippy::box_collection, reason = "few maps have a table, and all would be as large as one")]
     places: Option<Box<HashMap<ByteString, usize, RandomState>>>,
 }
 
