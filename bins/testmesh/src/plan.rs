@@ -154,7 +154,7 @@ impl Plan {
             for (file, asked) in files.iter().enumerate() {
                 if let Some(source) = asked.source() {
                     let values = planner.environment(&source, &mut environment)?;
-                    ready.extend(placed(file, planner.items(source, &values)));
+                    ready.extend(placed(file, planner.items(&source, &values)));
                 }
             }
             next = files.len();
@@ -175,12 +175,12 @@ impl Plan {
     pub(crate) fn complete(&mut self) {
         let compiler = self.compiler();
         let turns: Vec<usize> = (std::mem::replace(&mut self.next, self.files.len())..self.files.len()).collect();
-        let compiled = spread::map(&turns, |file| compiler.compile(Turn { file: *file, source: None }, usize::MAX));
+        let results = spread::map(&turns, |file| compiler.compile(Turn { file: *file, source: None }, usize::MAX));
         for (file, source) in std::mem::take(&mut self.large) {
-            self.add(file, compiler.items(source));
+            self.add(file, compiler.items(&source));
         }
-        for (file, compiled) in turns.into_iter().zip(compiled) {
-            self.put(file, compiled);
+        for (file, result) in turns.into_iter().zip(results) {
+            self.put(file, result);
         }
     }
 
@@ -290,17 +290,17 @@ impl Compiler {
         if source.text.as_deref().is_ok_and(|text| text.len() > limit) {
             return Compiled::TooLong(source);
         }
-        Compiled::Items(self.items(source))
+        Compiled::Items(self.items(&source))
     }
 
-    fn items(&self, source: Source) -> Vec<Item> {
+    fn items(&self, source: &Source) -> Vec<Item> {
         self.planner.items(source, &IndexMap::new())
     }
 
     /// Every flow of the plan by its name; of several with one name the last.
     pub(crate) fn flows(&self) -> HashMap<String, Arc<Flow>> {
         let sources = self.files.iter().filter_map(Asked::source);
-        let jobs = sources.flat_map(|source| self.items(source)).filter_map(|item| match item {
+        let jobs = sources.flat_map(|source| self.items(&source)).filter_map(|item| match item {
             Item::Job(job) => Some((job.flow.name.clone(), Arc::clone(&job.flow))),
             Item::Invalid(_) => None,
         });
@@ -316,22 +316,22 @@ struct Planner {
 
 impl Planner {
     /// The runs that a file asks for.
-    fn items(&self, source: Source, environment: &IndexMap<String, Value>) -> Vec<Item> {
+    fn items(&self, source: &Source, environment: &IndexMap<String, Value>) -> Vec<Item> {
         let text = match &source.text {
             Ok(text) => text,
-            Err(unread) => return vec![invalid(&source, unread.reason.clone(), unread.diagnostics.clone())],
+            Err(unread) => return vec![invalid(source, unread.reason.clone(), unread.diagnostics.clone())],
         };
         let parsed = Flow::parse(text, &self.options);
         if !parsed.is_valid() {
             let message = summary(&source.shown, &parsed.diagnostics);
-            return vec![invalid(&source, message, parsed.diagnostics)];
+            return vec![invalid(source, message, parsed.diagnostics)];
         }
         let several = parsed.flows.len() > 1;
         let mut items = Vec::with_capacity(parsed.flows.len());
         for (index, flow) in parsed.flows.into_iter().enumerate().filter(|(_, flow)| self.filter.wants(flow)) {
-            match self.jobs(&source, (text, several.then_some(index)), flow, environment) {
+            match self.jobs(source, (text, several.then_some(index)), flow, environment) {
                 Ok(jobs) => items.extend(jobs),
-                Err(reason) => items.push(invalid(&source, reason, Vec::new())),
+                Err(reason) => items.push(invalid(source, reason, Vec::new())),
             }
         }
         items
