@@ -1,6 +1,7 @@
 //! The crate graph: only the edges that the architecture names, and no cycle.
 //!
-//! Edges for tests count as well, apart from those to `testmesh-shared`, which holds what tests have in common.
+//! Edges for tests count as well, apart from those to `testmesh-shared`, which holds what tests have in common, and from
+//! those by which a crate's own tests turn on a feature of the crate.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::workspace::{self, Edge, Failure, Member};
 
 const SHARED: &str = "testmesh-shared";
 
-/// The feature of [`SHARED`] that is for tests alone.
+/// The feature of a crate that is for tests alone.
 const FOR_TESTS: &str = "test-support";
 
 /// Each library crate and what it may depend on. Binaries below `bins/` wire everything, so they may use any.
@@ -36,7 +37,7 @@ const EXAMPLE: Rule = Rule {
 
 const TEST_SUPPORT: Rule = Rule {
     name: "test-support",
-    reason: "what makes databases for tests has no place in a server that people run",
+    reason: "what makes databases and plugins for tests has no place in a server that people run",
     remedy: "turn the feature on below `[dev-dependencies]`; what the product needs does not belong behind it",
 };
 
@@ -81,7 +82,7 @@ pub(crate) fn check(root: &Path, members: &[Member]) -> Result<Vec<Finding>, Fai
                 format!("`{}` has no place in the architecture", member.name),
             )),
             Some((_, allowed)) => {
-                for edge in member.edges.iter().filter(|edge| !is_allowed(edge, allowed)) {
+                for edge in member.edges.iter().filter(|edge| !is_allowed(edge, allowed) && !is_own(member, edge)) {
                     let kind = if edge.for_tests { " in its tests" } else { "" };
                     let message = format!("`{}` depends on `{}`{kind}", member.name, edge.to);
                     let line = line_of(&manifest, &edge.to);
@@ -103,6 +104,11 @@ pub(crate) fn check(root: &Path, members: &[Member]) -> Result<Vec<Finding>, Fai
 
 fn is_allowed(edge: &Edge, allowed: &[&str]) -> bool {
     allowed.contains(&edge.to.as_str()) || (edge.for_tests && edge.to == SHARED)
+}
+
+/// Whether a crate's tests use the crate itself, with more of its features. It is built and moved as it is without.
+fn is_own(member: &Member, edge: &Edge) -> bool {
+    edge.for_tests && edge.to == member.name
 }
 
 /// The line of a manifest that names a dependency.
@@ -127,7 +133,7 @@ fn walk<'a>(members: &'a [Member], at: usize, done: &mut [bool], path: &mut Vec<
         return None;
     }
     path.push(at);
-    for edge in &members[at].edges {
+    for edge in members[at].edges.iter().filter(|edge| !is_own(&members[at], edge)) {
         if let Some(next) = members.iter().position(|member| member.name == edge.to)
             && let Some(cycle) = walk(members, next, done, path)
         {
@@ -167,7 +173,15 @@ mod tests {
         check_edges(
             &[
                 (API, &["testmesh-scheduler", "testmesh-runner", "testmesh-storage", "testmesh-shared"]),
-                (RUNNER, &["testmesh-storage", "testmesh-shared", "dev:testmesh-shared[test-support]"]),
+                (
+                    RUNNER,
+                    &[
+                        "testmesh-storage",
+                        "testmesh-shared",
+                        "dev:testmesh-shared[test-support]",
+                        "dev:testmesh-runner",
+                    ],
+                ),
                 (SCHEDULER, &["testmesh-shared"]),
                 (STORAGE, &["testmesh-shared"]),
                 (SHARED_FOLDER, &[]),
