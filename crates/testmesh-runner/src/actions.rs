@@ -66,6 +66,7 @@ mod wait_for;
 mod wait_until;
 mod websocket;
 
+#[cfg(feature = "plugins")]
 pub(crate) use http_request::chain;
 pub(crate) use mock::Route;
 

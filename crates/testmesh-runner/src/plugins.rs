@@ -300,6 +300,7 @@ impl Plugins {
     }
 
     /// Whether nothing is known of the plugins where flows run.
+    #[cfg(feature = "plugins")]
     pub(crate) fn are_elsewhere(&self) -> bool {
         matches!(self.place, Place::Elsewhere)
     }
@@ -354,6 +355,7 @@ impl Plugins {
 }
 
 /// The plugin and its action that `sums.add` means; no action when it says none.
+#[cfg(feature = "plugins")]
 pub(crate) fn parts(written: &str) -> (&str, Option<&str>) {
     match written.split_once('.') {
         Some((name, action)) => (name, Some(action)),
