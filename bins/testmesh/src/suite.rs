@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
 use testmesh_runner::diagnostic::Diagnostic;
-use testmesh_runner::event::{EventSink, RunEvent};
-use testmesh_runner::record::{Execution, ExecutionError, ExecutionStatus, Trigger};
+use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
+use testmesh_runner::record::{Execution, ExecutionError, ExecutionStatus, StepStatus, Trigger};
 use testmesh_runner::report::{Part, ReportEntry, ReportFormat, Totals};
 use testmesh_shared::clock::{Clock as _, SystemClock};
 use testmesh_shared::error::ErrorCode;
@@ -70,6 +70,8 @@ pub(crate) struct Habits {
     pub(crate) fail_fast: bool,
     /// The formats that each finished run makes its part of a report in.
     pub(crate) reports: Vec<ReportFormat>,
+    /// Whether somebody will look at what steps that passed have sent and got. Else that is dropped when a step is over.
+    pub(crate) keeps_exchanges: bool,
 }
 
 /// A flow that is over.
@@ -105,11 +107,20 @@ struct Recorder {
     place: Place,
     record: Mutex<Execution>,
     live: Arc<Live>,
+    keeps_exchanges: bool,
 }
 
 impl EventSink for Recorder {
-    fn emit(&self, event: RunEvent) {
+    fn emit(&self, mut event: RunEvent) {
         self.live.saw(self.place, &event);
+        if !self.keeps_exchanges
+            && let RunEventKind::StepFinished(step) = &mut event.kind
+            && step.status == StepStatus::Passed
+            && let Some(step) = Arc::get_mut(step)
+        {
+            step.request = None;
+            step.response = None;
+        }
         self.record.lock().take(event);
     }
 }
@@ -258,7 +269,7 @@ impl Suite {
             let last = untold.take();
             match next {
                 Next::Run(place, job) => {
-                    let run = run_one(place, &job, target, Arc::clone(&self.live), self.cancel.clone());
+                    let run = self.run_one(place, &job, target);
                     let tell = async {
                         // To the end of the queue, behind the connection that sends the request.
                         tokio::task::yield_now().await;
@@ -380,6 +391,39 @@ impl Suite {
         self.changed.notify_waiters();
     }
 
+    async fn run_one(&self, place: Place, job: &Job, target: &Target) -> Finished {
+        let id = ExecutionId::generate(&SystemClock);
+        let record = Execution::queued(id, &job.name, Trigger::Cli, SystemClock.now());
+        let (live, cancel) = (Arc::clone(&self.live), self.cancel.clone());
+        let keeps_exchanges = self.habits.keeps_exchanges;
+        let recorder = Arc::new(Recorder { place, record: Mutex::new(record), live, keeps_exchanges });
+        match target {
+            Target::Local(local) => {
+                local.run(job, id, Arc::clone(&recorder) as Arc<dyn EventSink>, cancel).await;
+                let execution = match Arc::try_unwrap(recorder) {
+                    Ok(recorder) => recorder.record.into_inner(),
+                    Err(shared) => shared.record.lock().clone(),
+                };
+                let entry = ReportEntry { file: Some(job.file.clone()), execution };
+                Finished { place, entry, diagnostics: Vec::new(), invalid: false }
+            }
+            Target::Remote(remote) => match remote.run(job, &*recorder, &cancel).await {
+                Ok(mut execution) => {
+                    execution.flow_name.clone_from(&job.name);
+                    execution.definition = None;
+                    let entry = ReportEntry { file: Some(job.file.clone()), execution };
+                    Finished { place, entry, diagnostics: Vec::new(), invalid: false }
+                }
+                Err(refused) => {
+                    let mut finished = broken(place, job, refused.code, refused.message);
+                    finished.invalid = refused.invalid;
+                    finished.diagnostics = refused.diagnostics;
+                    finished
+                }
+            },
+        }
+    }
+
     /// A job is over: what this means for those after it.
     fn settle(&self, job: &Job, finished: &Finished) {
         let fails = self.habits.fail_fast && finished.entry.execution.status != ExecutionStatus::Passed;
@@ -489,37 +533,6 @@ impl Suite {
         }
         console.finished(outcome);
         std::mem::take(outcome)
-    }
-}
-
-async fn run_one(place: Place, job: &Job, target: &Target, live: Arc<Live>, cancel: CancellationToken) -> Finished {
-    let id = ExecutionId::generate(&SystemClock);
-    let record = Execution::queued(id, &job.name, Trigger::Cli, SystemClock.now());
-    let recorder = Arc::new(Recorder { place, record: Mutex::new(record), live });
-    match target {
-        Target::Local(local) => {
-            local.run(job, id, Arc::clone(&recorder) as Arc<dyn EventSink>, cancel).await;
-            let execution = match Arc::try_unwrap(recorder) {
-                Ok(recorder) => recorder.record.into_inner(),
-                Err(shared) => shared.record.lock().clone(),
-            };
-            let entry = ReportEntry { file: Some(job.file.clone()), execution };
-            Finished { place, entry, diagnostics: Vec::new(), invalid: false }
-        }
-        Target::Remote(remote) => match remote.run(job, &*recorder, &cancel).await {
-            Ok(mut execution) => {
-                execution.flow_name.clone_from(&job.name);
-                execution.definition = None;
-                let entry = ReportEntry { file: Some(job.file.clone()), execution };
-                Finished { place, entry, diagnostics: Vec::new(), invalid: false }
-            }
-            Err(refused) => {
-                let mut finished = broken(place, job, refused.code, refused.message);
-                finished.invalid = refused.invalid;
-                finished.diagnostics = refused.diagnostics;
-                finished
-            }
-        },
     }
 }
 

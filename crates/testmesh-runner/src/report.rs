@@ -41,6 +41,14 @@ pub struct ReportEntry {
 }
 
 impl ReportFormat {
+    /// Whether it shows what steps that passed have sent and got.
+    pub fn shows_exchanges(self) -> bool {
+        match self {
+            ReportFormat::Json | ReportFormat::Html => true,
+            ReportFormat::Junit | ReportFormat::Tap => false,
+        }
+    }
+
     /// Its media type.
     pub fn content_type(self) -> &'static str {
         match self {

@@ -33,7 +33,6 @@ pub(super) use self::payload::file_error;
 use self::plan::Plan;
 #[cfg(feature = "kafka")]
 pub(super) use self::plan::read_connection;
-#[cfg(feature = "grpc")]
 pub(super) use self::plan::read_pem;
 pub(super) use self::session::HttpSession;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Arm};
@@ -267,7 +266,8 @@ fn redirect_target(hop: &Hop, response: &Response) -> Result<Option<Url>, Failur
 
 /// Reads what is left of an answer that nobody looks at. When that fails the connection just cannot be used again.
 async fn skip_body(response: Response) {
-    let _ = response.collect(REDIRECT_BODY_LIMIT).await;
+    // On the heap: rare, and every request would have to make room for it.
+    let _ = Box::pin(response.collect(REDIRECT_BODY_LIMIT)).await;
 }
 
 /// A header's name and value, or what is wrong with them.

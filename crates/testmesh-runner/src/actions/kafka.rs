@@ -4,6 +4,7 @@
 //! (`advertised.listeners`) that the network policy has to see, too. No consumer group is joined: a test reads every
 //! partition from a place in time, and leaves no trace on the brokers.
 
+mod backlog;
 mod link;
 pub(super) mod registry;
 mod sasl;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use testmesh_shared::net::{Connector, NetError};
 use testmesh_shared::tls::{TlsClient, TlsError, TlsOptions};
 
+pub(super) use self::backlog::{Backlog, Taken};
 use self::link::Link;
 pub(super) use self::sasl::Credentials;
 use super::http_request::chain;
@@ -194,12 +196,14 @@ pub(super) struct Links {
 type Address = (String, u16);
 
 /// Who leads each partition of a topic, by its number.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Partitions {
     /// In the order of their numbers.
     pub(super) leaders: Vec<(i32, Address)>,
     /// Whether this was not just asked for: a leader that is not there may have been replaced.
     pub(super) remembered: bool,
+    /// What steps have read of it since it was asked for.
+    pub(super) backlog: Arc<Mutex<Backlog>>,
 }
 
 /// A cluster that a step asks.
@@ -228,7 +232,8 @@ impl Kafka {
         {
             return Ok(partitions);
         }
-        let partitions = self.ask_partitions(topic).await?;
+        // On the heap: rare and large, and every step would have to make room for it.
+        let partitions = Box::pin(self.ask_partitions(topic)).await?;
         let remembered = Partitions { remembered: true, ..partitions.clone() };
         self.links.topics.lock().insert(key, (Instant::now(), remembered));
         Ok(partitions)
@@ -255,7 +260,7 @@ impl Kafka {
             let found =
                 found.ok_or_else(|| KafkaError::Broken(format!("the brokers do not know the topic `{topic}`")))?;
             match leaders(&found, &brokers, topic) {
-                Ok(Some(leaders)) => return Ok(Partitions { leaders, remembered: false }),
+                Ok(Some(leaders)) => return Ok(Partitions { leaders, remembered: false, backlog: Arc::default() }),
                 Ok(None) | Err(KafkaError::Moved(_)) => tokio::time::sleep(NO_LEADER_YET).await,
                 Err(error) => return Err(error),
             }
@@ -294,7 +299,7 @@ impl Kafka {
         };
         let mut link = match kept {
             Some(link) => link,
-            None => self.open(host, port).await?,
+            None => Box::pin(self.open(host, port)).await?,
         };
         let answer = link.ask(request, version).await?;
         self.links.idle.lock().entry(key).or_default().push(link);

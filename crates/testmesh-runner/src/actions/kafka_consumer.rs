@@ -1,20 +1,23 @@
 //! `kafka_consumer`: waits for messages of a topic.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{Record, RecordBatchDecoder};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::kafka::registry::{self, Decoder, Part, Undecoded};
-use super::kafka::{self, Kafka, KafkaError};
+use super::kafka::{self, Backlog, Kafka, KafkaError, Taken};
 use super::messages::{self, Expected, Source};
 use super::tls;
 use crate::action::{ActionError, ActionSpec, Arm, Example, Expectation, Field, Kind, ResultField, Waits};
@@ -177,8 +180,10 @@ struct Reader {
     remembered: bool,
     /// The next message of each partition.
     offsets: HashMap<i32, i64>,
-    /// What was fetched and is still to be given, each with its partition.
-    fetched: VecDeque<(i32, Record)>,
+    /// What was fetched and is still to be given.
+    fetched: VecDeque<Arc<Taken>>,
+    /// What others have read from the same start on; none: nobody else starts there.
+    backlog: Option<Arc<Mutex<Backlog>>>,
     /// None: messages are taken as they are.
     decoder: Option<Decoder>,
     /// Whether what is not understood is only not what is waited for.
@@ -206,8 +211,8 @@ impl Source for Reader {
 
     async fn next(&mut self) -> Result<Value, ActionError> {
         loop {
-            if let Some((partition, record)) = self.fetched.pop_front() {
-                match self.message(partition, &record).await? {
+            if let Some(taken) = self.fetched.pop_front() {
+                match self.message(&taken).await? {
                     Some(message) => return Ok(message),
                     None => continue,
                 }
@@ -239,6 +244,7 @@ impl Reader {
             remembered: false,
             offsets,
             fetched,
+            backlog: None,
             decoder,
             selective,
             trouble: None,
@@ -271,15 +277,28 @@ impl Reader {
         }
         let partitions = self.kafka.partitions(&self.topic).await?;
         self.remembered = partitions.remembered;
+        if self.start >= 0 {
+            self.take_over(&partitions.backlog);
+        }
         let mut leaders = Leaders::new();
         for (number, leader) in partitions.leaders {
             leaders.entry(leader).or_default().push(number);
         }
         for ((host, port), numbers) in &leaders {
-            self.find_offsets((host, *port), numbers).await?;
+            Box::pin(self.find_offsets((host, *port), numbers)).await?;
         }
         self.leaders = Some(leaders.clone());
         Ok(leaders)
+    }
+
+    /// Takes what others have read, to go on after it.
+    fn take_over(&mut self, backlog: &Arc<Mutex<Backlog>>) {
+        if self.offsets.is_empty() {
+            let kept = backlog.lock();
+            self.offsets.clone_from(kept.offsets());
+            self.fetched.extend(kept.taken().iter().cloned());
+        }
+        self.backlog = Some(Arc::clone(backlog));
     }
 
     /// Asks each leader once.
@@ -288,8 +307,7 @@ impl Reader {
         // With one leader the broker waits for us; with several each gets its turn.
         let wait = LONGEST_WAIT / u32::try_from(leaders.len()).unwrap_or(u32::MAX).max(1);
         for ((host, port), numbers) in &leaders {
-            let fetched = self.fetch((host, *port), numbers, wait).await?;
-            self.fetched.extend(fetched);
+            self.fetch((host, *port), numbers, wait).await?;
         }
         if self.fetched.is_empty() && self.remembered {
             // It may be in a partition that was added meanwhile.
@@ -299,8 +317,11 @@ impl Reader {
     }
 
     /// The message that a record is; none when it is not understood, and need not be.
-    async fn message(&mut self, partition: i32, record: &Record) -> Result<Option<Value>, ActionError> {
-        let Some(decoder) = &self.decoder else { return Ok(Some(message(&self.topic, partition, record, None, None))) };
+    async fn message(&mut self, taken: &Taken) -> Result<Option<Value>, ActionError> {
+        let (partition, record) = (taken.partition, &taken.record);
+        let Some(decoder) = &self.decoder else {
+            return Ok(Some(taken.plain(|taken| message(&self.topic, taken, None, None))));
+        };
         let before = self.trouble.replace(format!("schema registry `{}`: no answer yet", decoder.server()));
         let parts = async {
             let key = decoder.decode(Part::Key, record.key.as_ref()).await?;
@@ -309,7 +330,7 @@ impl Reader {
         let parts = parts.await;
         self.trouble = before;
         match parts {
-            Ok((key, value)) => Ok(Some(message(&self.topic, partition, record, key, value))),
+            Ok((key, value)) => Ok(Some(message(&self.topic, taken, key, value))),
             Err(Undecoded::Unknown(error)) => Err(error),
             Err(Undecoded::Foreign(problem)) => {
                 let (topic, offset) = (&self.topic, record.offset);
@@ -325,38 +346,56 @@ impl Reader {
     }
 
     /// Finds where each partition starts that has no place yet.
-    async fn find_offsets(&mut self, (host, port): (&str, u16), numbers: &[i32]) -> Result<(), KafkaError> {
-        for start in [self.start, LATEST] {
-            let missing: Vec<ListOffsetsPartition> = numbers
-                .iter()
-                .filter(|number| !self.offsets.contains_key(*number))
-                .map(|number| ListOffsetsPartition::default().with_partition_index(*number).with_timestamp(start))
-                .collect();
-            if missing.is_empty() {
-                return Ok(());
-            }
-            let topic = ListOffsetsTopic::default().with_name(self.topic_name()).with_partitions(missing);
-            let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
-            let answer = self.kafka.ask(host, port, &request, LIST_OFFSETS_VERSION).await?;
-            for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-                if let Some(error) = KafkaError::of(partition.error_code, &format!("topic `{}`", self.topic)) {
-                    return Err(error);
-                }
-                // Nothing is as new as the run: the next message is the first.
-                if partition.offset >= 0 {
-                    self.offsets.insert(partition.partition_index, partition.offset);
-                }
+    async fn find_offsets(&mut self, leader: (&str, u16), numbers: &[i32]) -> Result<(), KafkaError> {
+        let mut missing = numbers.to_vec();
+        missing.retain(|number| !self.offsets.contains_key(number));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut found = self.ask_offsets(leader, &missing, self.start).await?;
+        missing.retain(|number| !found.contains_key(number));
+        if !missing.is_empty() {
+            // Nothing is as new as the run: the next message is the first, unless one came between these two questions.
+            let ends = self.ask_offsets(leader, &missing, LATEST).await?;
+            let late = self.ask_offsets(leader, &missing, self.start).await?;
+            found.extend(ends.into_iter().chain(late));
+        }
+        if let Some(backlog) = &self.backlog {
+            let mut backlog = backlog.lock();
+            for (number, offset) in &found {
+                backlog.start(*number, *offset);
             }
         }
+        self.offsets.extend(found);
         Ok(())
     }
 
-    async fn fetch(
-        &mut self,
+    /// Where partitions start; those that have nothing so new are left out.
+    async fn ask_offsets(
+        &self,
         (host, port): (&str, u16),
         numbers: &[i32],
-        wait: Duration,
-    ) -> Result<Vec<(i32, Record)>, KafkaError> {
+        start: i64,
+    ) -> Result<HashMap<i32, i64>, KafkaError> {
+        let asked = |number: &i32| ListOffsetsPartition::default().with_partition_index(*number).with_timestamp(start);
+        let partitions = numbers.iter().map(asked).collect();
+        let topic = ListOffsetsTopic::default().with_name(self.topic_name()).with_partitions(partitions);
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+        let answer = self.kafka.ask(host, port, &request, LIST_OFFSETS_VERSION).await?;
+        let mut found = HashMap::new();
+        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            if let Some(error) = KafkaError::of(partition.error_code, &format!("topic `{}`", self.topic)) {
+                return Err(error);
+            }
+            if partition.offset >= 0 {
+                found.insert(partition.partition_index, partition.offset);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks a leader for what comes next, and takes it.
+    async fn fetch(&mut self, (host, port): (&str, u16), numbers: &[i32], wait: Duration) -> Result<(), KafkaError> {
         let partitions = numbers
             .iter()
             .filter_map(|number| {
@@ -378,25 +417,37 @@ impl Reader {
         if let Some(error) = KafkaError::of(answer.error_code, "fetch") {
             return Err(error);
         }
-        let mut found = Vec::new();
-        for partition in answer.responses.iter().flat_map(|topic| &topic.partitions) {
+        let n_before = self.fetched.len();
+        for partition in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
+            let number = partition.partition_index;
             if let Some(error) = KafkaError::of(partition.error_code, &format!("topic `{}`", self.topic)) {
+                if partition.error_code == ResponseError::OffsetOutOfRange.code() && self.remembered {
+                    // The topic was made anew since it was looked at.
+                    self.offsets.remove(&number);
+                    return Err(KafkaError::Moved(format!("topic `{}`: its messages are gone", self.topic)));
+                }
                 return Err(error);
             }
-            let number = partition.partition_index;
             let from = self.offsets.get(&number).copied().unwrap_or(0);
-            for record in records(partition.records.clone().unwrap_or_default(), from)? {
-                self.offsets.insert(number, record.offset + 1);
+            let mut next = from;
+            let mut taken = Vec::new();
+            for record in records(partition.records.unwrap_or_default(), from)? {
+                next = record.offset + 1;
                 if !record.control {
-                    found.push((number, record));
+                    taken.push(Arc::new(Taken::new(number, record)));
                 }
             }
+            if let Some(backlog) = &self.backlog {
+                backlog.lock().keep(number, (from, next), &taken);
+            }
+            self.offsets.insert(number, next);
+            self.fetched.extend(taken);
         }
-        if found.is_empty() && asked.elapsed() < wait / 2 {
+        if self.fetched.len() == n_before && asked.elapsed() < wait / 2 {
             // It answered at once with nothing: not every broker waits.
             tokio::time::sleep(MOVED).await;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn topic_name(&self) -> TopicName {
@@ -424,13 +475,8 @@ fn records(mut bytes: Bytes, from: i64) -> Result<Vec<Record>, KafkaError> {
 }
 
 /// A message as a flow sees it. What a schema made of its parts comes with that schema.
-fn message(
-    topic: &ByteString,
-    partition: i32,
-    record: &Record,
-    key: Option<(Value, Value)>,
-    value: Option<(Value, Value)>,
-) -> Value {
+fn message(topic: &ByteString, taken: &Taken, key: Option<(Value, Value)>, value: Option<(Value, Value)>) -> Value {
+    let record = &taken.record;
     let text = |bytes: &Option<Bytes>| bytes.clone().map_or(Value::Null, messages::text);
     let (key, key_schema) = key.map_or_else(|| (text(&record.key), None), |(key, schema)| (key, Some(schema)));
     let (value, raw, value_schema) = match value {
@@ -443,7 +489,7 @@ fn message(
     let headers = record.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
     let mut parts = vec![
         ("topic", Value::Text(topic.clone())),
-        ("partition", Value::Int(partition.into())),
+        ("partition", Value::Int(taken.partition.into())),
         ("offset", Value::Int(record.offset)),
         ("key", key),
         ("value", value),

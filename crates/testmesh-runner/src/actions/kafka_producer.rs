@@ -159,7 +159,7 @@ impl Action for KafkaProducer {
         let until = Instant::now() + limit;
         let written = match &encoder {
             None => Ok(()),
-            Some(encoder) => timeout_at(until, message.encode(encoder)).await.unwrap_or_else(|_| {
+            Some(encoder) => timeout_at(until, Box::pin(message.encode(encoder))).await.unwrap_or_else(|_| {
                 let text = format!("schema registry `{}`: no answer within {}", encoder.server(), show_duration(limit));
                 Err(ActionError::new(ErrorKind::Timeout, text))
             }),

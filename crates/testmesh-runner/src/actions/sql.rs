@@ -447,7 +447,8 @@ impl<'a> Database<'a> {
             }
         }
         let reach = Reach { connector: self.cx.connector(), files: self.cx.files(), tls: &self.databases.tls };
-        Connection::open(&self.place.target, &reach).await
+        // On the heap: rare and large, and every statement would have to make room for it.
+        Box::pin(Connection::open(&self.place.target, &reach)).await
     }
 }
 

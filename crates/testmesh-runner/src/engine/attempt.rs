@@ -114,7 +114,8 @@ impl<'a> Attempts<'a> {
         let last = loop {
             let attempt = match &self.step.poll {
                 None => self.once(None, stop).await,
-                Some(poll) => self.poll(poll, stop).await,
+                // On the heap: most steps do not poll, and all would have to make room for it.
+                Some(poll) => Box::pin(self.poll(poll, stop)).await,
             };
             let Some(delay) = retry.and_then(|retry| self.delay(retry, tries, &attempt)) else {
                 break attempt;

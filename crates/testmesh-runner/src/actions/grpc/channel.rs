@@ -89,7 +89,8 @@ impl Channels {
         {
             return Ok(Channel::over(link.clone()));
         }
-        let link = self.connect(connector, &peer.target).await?;
+        // On the heap: rare and large, and every call would have to make room for it.
+        let link = Box::pin(self.connect(connector, &peer.target)).await?;
         *kept = Some(link.clone());
         Ok(Channel::over(link))
     }

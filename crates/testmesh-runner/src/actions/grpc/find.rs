@@ -66,7 +66,7 @@ impl Finder<'_> {
     ) -> Result<MethodDescriptor, Failure> {
         let service = match described {
             Some(described) => self.in_files(described, &wanted.service).await?,
-            None => self.by_reflection(&wanted.service).await?,
+            None => Box::pin(self.by_reflection(&wanted.service)).await?,
         };
         let methods: Vec<MethodDescriptor> = service.methods().collect();
         if let Some(found) = methods.iter().find(|method| method.name() == wanted.method) {

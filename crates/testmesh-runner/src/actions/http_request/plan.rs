@@ -459,7 +459,7 @@ pub(in crate::actions) async fn read_connection(
             ProxyChoice::Through(url.parse().map_err(refuse)?)
         }
     };
-    let tls = crate::actions::tls::options(config, files).await?;
+    let tls = Box::pin(crate::actions::tls::options(config, files)).await?;
     Ok(ConnectionOptions { version, tls, proxy })
 }
 

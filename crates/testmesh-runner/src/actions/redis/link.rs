@@ -87,11 +87,11 @@ impl Servers {
             "server_name",
         ];
         let url = config.text("url")?.filter(|_| config.fields().all(|(name, _)| !ELSE.contains(&name)));
-        let Some(url) = url else { return Ok(self.server(Target::read(config, files).await?)) };
+        let Some(url) = url else { return Ok(self.server(Box::pin(Target::read(config, files)).await?)) };
         if let Some(server) = self.by_url.lock().get(&url) {
             return Ok(Arc::clone(server));
         }
-        let server = self.server(Target::read(config, files).await?);
+        let server = self.server(Box::pin(Target::read(config, files)).await?);
         self.by_url.lock().insert(url, Arc::clone(&server));
         Ok(server)
     }
@@ -185,7 +185,8 @@ async fn ask_node(
     let kept = std::iter::from_fn(|| server.idle.lock().pop()).find_map(Link::if_usable);
     let mut link = match kept {
         Some(link) => link,
-        None => open(connector, servers, server).await?,
+        // On the heap: rare and large, and every command would have to make room for it.
+        None => Box::pin(open(connector, servers, server)).await?,
     };
     if asking {
         link.ask(&[Bytes::from_static(b"ASKING")]).await?;
