@@ -22,5 +22,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    // Nobody reads what libraries log here. Unless that is said, they make it all the same: with HTTP/2, a tenth of a call.
+    let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::default());
     commands::dispatch(args::Cli::parse()).into()
 }

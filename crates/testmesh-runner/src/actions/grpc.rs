@@ -12,12 +12,12 @@ mod reflection;
 mod spec;
 mod target;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Uri;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use testmesh_shared::net::NetError;
 use testmesh_shared::tls::TlsError;
@@ -27,13 +27,12 @@ use tonic::metadata::{
 use tonic::{Code, Status};
 
 use self::call::{Answer, Call};
-use self::channel::Channels;
+use self::channel::{Channels, Peer};
 use self::find::{Finder, Named};
 use self::protos::Described;
-use self::target::Target;
 use super::http_request::chain;
 use super::protobuf;
-use crate::action::{Action, ActionError, ActionResult, ActionSpec};
+use crate::action::{Action, ActionError, ActionResult, ActionSpec, Shown};
 use crate::engine::{ActionContext, Resolved};
 use crate::record::ErrorKind;
 use crate::units::show_duration;
@@ -127,36 +126,41 @@ impl Action for Grpc {
     async fn run(&self, cx: &ActionContext<'_>) -> Result<ActionResult, ActionError> {
         let config = cx.resolve()?;
         let step = Step::read(cx, &config).await?;
-        let request = step.request();
-        cx.note_request(request.clone().into());
+        cx.note_request(step.request());
         let since = Instant::now();
         let limit = config.duration("timeout")?;
         let calling = step.call(cx, &config);
         let outcome = match limit {
             None => calling.await,
             Some(limit) => tokio::time::timeout(limit, calling).await.unwrap_or_else(|_| {
-                let text = format!("`{}`: no answer within {}", step.target.shown(), show_duration(limit));
+                let text = format!("`{}`: no answer within {}", step.asked.peer.shown, show_duration(limit));
                 Err(ActionError::new(ErrorKind::Timeout, text).into())
             }),
         };
         let error = match outcome {
-            Ok((answer, method)) => return Ok(result(request, answer, &method, since)),
-            Err(Failure::OfTarget(error)) => error.into_action_error(&step.target.shown()),
+            Ok((answer, method)) => return Ok(result(step.request(), answer, &method, since)),
+            Err(Failure::OfTarget(error)) => error.into_action_error(&step.asked.peer.shown),
             Err(Failure::Complete(error)) => error,
         };
-        let partial = ActionResult { request: request.into(), ..ActionResult::default() };
+        let partial = ActionResult { request: step.request(), ..ActionResult::default() };
         Err(ActionError { partial: Some(Box::new(partial)), ..error })
     }
 }
 
 /// A step, as it is configured.
 struct Step {
-    target: Target,
-    named: Named,
+    channels: Arc<Channels>,
+    asked: Arc<Asked>,
     described: Option<Described>,
-    metadata: MetadataMap,
     deadline: Option<Duration>,
     max_messages: Option<usize>,
+}
+
+/// What the step's record is made of, when somebody looks.
+struct Asked {
+    peer: Arc<Peer>,
+    named: Named,
+    metadata: MetadataMap,
 }
 
 impl Step {
@@ -167,56 +171,62 @@ impl Step {
         {
             metadata.insert("traceparent", traceparent);
         }
+        let channels = cx.resource(Channels::default);
+        let peer = channels.read(config, cx.files()).await?;
         Ok(Self {
-            target: Target::read(config, cx.files()).await?,
-            named: Named::read(config)?,
+            channels,
+            asked: Arc::new(Asked { peer, named: Named::read(config)?, metadata }),
             described: Described::read(config)?,
-            metadata,
             deadline: config.duration("deadline")?,
             max_messages: config.integer("max_messages")?.map(|count| usize::try_from(count).unwrap_or(1)),
         })
     }
 
     async fn call(&self, cx: &ActionContext<'_>, config: &Resolved) -> Result<(Answer, MethodDescriptor), Failure> {
-        let channels = cx.resource(Channels::default);
-        let peer = channels.peer(self.target.clone());
-        let origin = Uri::try_from(self.target.origin())
-            .map_err(|error| GrpcError::Config(format!("the host cannot be asked for: {error}")))?;
-        let finder = Finder { cx, channels: &channels, peer: &peer, origin: &origin, metadata: &self.metadata };
-        let method = finder.method(&self.named, self.described.clone()).await?;
+        let (channels, Asked { peer, named, metadata }) = (&*self.channels, &*self.asked);
+        let origin = peer.origin()?;
+        let finder = Finder { cx, channels, peer, origin, metadata };
+        let method = finder.method(named, self.described.as_ref()).await?;
         let call = Call {
             method: &method,
             messages: messages(config, &method)?,
-            metadata: self.metadata.clone(),
+            metadata: metadata.clone(),
             deadline: self.deadline,
             max_messages: self.max_messages,
         };
-        let channel = channels.open(cx.connector(), &peer).await?;
-        let answer = call.make(channel, origin).await?;
+        let channel = channels.open(cx.connector(), peer).await?;
+        let answer = call.make(channel, origin.clone()).await?;
         Ok((answer, method))
     }
 
     /// For the record.
-    fn request(&self) -> Value {
+    fn request(&self) -> Shown {
+        let asked = Arc::clone(&self.asked);
+        Shown::Later(Arc::new(move || asked.value()))
+    }
+}
+
+impl Asked {
+    fn value(&self) -> Value {
         let mut shown = shown_metadata(&self.metadata);
         for (name, value) in std::mem::take(&mut shown.entries) {
             let value = if SECRET.contains(&&*name) { Value::from(HIDDEN) } else { value };
             shown.entries.insert(name, value);
         }
         let mut entries = vec![
-            ("address", Value::from(self.target.shown())),
+            ("address", Value::Text(self.peer.shown.clone())),
             ("service", Value::from(self.named.service.as_str())),
             ("method", Value::from(self.named.method.as_str())),
             ("metadata", Value::Map(shown.into())),
         ];
-        if self.target.tls.as_ref().is_some_and(|tls| !tls.verify) {
+        if self.peer.target.tls.as_ref().is_some_and(|tls| !tls.verify) {
             entries.push(("verify_tls", Value::Bool(false)));
         }
         Value::map(entries)
     }
 }
 
-fn result(request: Value, answer: Answer, method: &MethodDescriptor, since: Instant) -> ActionResult {
+fn result(request: Shown, answer: Answer, method: &MethodDescriptor, since: Instant) -> ActionResult {
     let status = answer.status.unwrap_or_else(|| Status::new(Code::Ok, ""));
     let body = answer.messages.first().cloned().unwrap_or_default();
     let details = call::details(status.details(), method.parent_pool());
@@ -233,7 +243,7 @@ fn result(request: Value, answer: Answer, method: &MethodDescriptor, since: Inst
         Value::Map(shown_metadata(&answer.trailers).into()),
         Value::from(took),
     ]);
-    ActionResult { request: request.into(), response: result.clone().into(), result, primary: Some(body) }
+    ActionResult { request, response: result.clone().into(), result, primary: Some(body) }
 }
 
 /// The messages that go up.

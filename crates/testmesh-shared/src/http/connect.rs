@@ -234,6 +234,8 @@ where
 {
     fn execute(&self, future: F) {
         let cancel = self.0.cancelled().clone();
+        // On the heap: they are as large as the largest of them, and handed on several times, for each request.
+        let future = Box::pin(future);
         self.0.spawn(async move {
             let _ = cancel.run_until_cancelled(future).await;
         });

@@ -12,8 +12,9 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Frame;
@@ -31,7 +32,10 @@ use tonic::codegen::Service;
 
 use super::GrpcError;
 use super::target::Target;
+use crate::action::ActionError;
 use crate::actions::http_request::chain;
+use crate::engine::Resolved;
+use crate::files::Files;
 
 /// gRPC is spoken over HTTP/2 alone.
 const HTTP2: Protocols = &[b"h2"];
@@ -49,6 +53,8 @@ type Link = http2::SendRequest<Body>;
 #[derive(Default)]
 pub(super) struct Channels {
     peers: Mutex<Vec<Arc<Peer>>>,
+    /// Those that an address alone names, so that it is read once.
+    by_address: Mutex<HashMap<ByteString, Arc<Peer>>>,
     tls: TlsClient,
     /// A few for each connection.
     tasks: Tasks,
@@ -63,20 +69,50 @@ impl Drop for Channels {
 /// A server that the run has called.
 pub(super) struct Peer {
     pub(super) target: Target,
+    /// For people: `localhost:50051`.
+    pub(super) shown: ByteString,
+    /// Where calls say that they go.
+    origin: Result<Uri, String>,
     /// Held while the connection is made, so that steps beside each other wait for one and do not make one each.
     link: tokio::sync::Mutex<Option<Link>>,
     /// What reflection said about each service.
     pub(super) services: Mutex<HashMap<String, DescriptorPool>>,
 }
 
+impl Peer {
+    fn new(target: Target) -> Self {
+        let (link, services) = Default::default();
+        let origin = Uri::try_from(target.origin()).map_err(|error| error.to_string());
+        Self { shown: target.shown().into(), origin, target, link, services }
+    }
+
+    /// Where calls say that they go.
+    pub(super) fn origin(&self) -> Result<&Uri, GrpcError> {
+        self.origin.as_ref().map_err(|error| GrpcError::Config(format!("the host cannot be asked for: {error}")))
+    }
+}
+
 impl Channels {
-    /// What the run knows of a server.
-    pub(super) fn peer(&self, target: Target) -> Arc<Peer> {
+    /// The server that the configuration names.
+    pub(super) async fn read(&self, config: &Resolved, files: &Files) -> Result<Arc<Peer>, ActionError> {
+        let alone = ["tls", "verify_tls"].iter().all(|key| config.value(key).is_none());
+        let address = config.text("address")?.filter(|_| alone);
+        if let Some(known) = address.as_ref().and_then(|address| self.by_address.lock().get(address).cloned()) {
+            return Ok(known);
+        }
+        let peer = self.peer(Box::pin(Target::read(config, files)).await?);
+        if let Some(address) = address {
+            self.by_address.lock().insert(address, Arc::clone(&peer));
+        }
+        Ok(peer)
+    }
+
+    fn peer(&self, target: Target) -> Arc<Peer> {
         let mut peers = self.peers.lock();
         if let Some(known) = peers.iter().find(|peer| peer.target == target) {
             return Arc::clone(known);
         }
-        let peer = Arc::new(Peer { target, link: tokio::sync::Mutex::default(), services: Mutex::default() });
+        let peer = Arc::new(Peer::new(target));
         peers.push(Arc::clone(&peer));
         peer
     }

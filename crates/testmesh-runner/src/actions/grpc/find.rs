@@ -62,7 +62,7 @@ impl Finder<'_> {
     pub(super) async fn method(
         &self,
         wanted: &Named,
-        described: Option<Described>,
+        described: Option<&Described>,
     ) -> Result<MethodDescriptor, Failure> {
         let service = match described {
             Some(described) => self.in_files(described, &wanted.service).await?,
@@ -77,13 +77,13 @@ impl Finder<'_> {
         Err(GrpcError::Config(unknown(&what, &wanted.method, &names)).into())
     }
 
-    async fn in_files(&self, described: Described, service: &str) -> Result<ServiceDescriptor, Failure> {
+    async fn in_files(&self, described: &Described, service: &str) -> Result<ServiceDescriptor, Failure> {
         let descriptions = self.cx.resource(Descriptions::default);
-        let known = descriptions.0.lock().get(&described).cloned();
+        let known = descriptions.0.lock().get(described).cloned();
         let pool = if let Some(pool) = known {
             pool
         } else {
-            let pool = described.clone().load(self.cx.files()).await?;
+            let pool = Box::pin(described.clone().load(self.cx.files())).await?;
             descriptions.0.lock().insert(described.clone(), pool.clone());
             pool
         };

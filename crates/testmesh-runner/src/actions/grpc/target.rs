@@ -27,7 +27,7 @@ impl Target {
             Some(value) if value.entries().is_some() => (true, config.section("tls")?.unwrap_or_default()),
             _ => (config.boolean("tls")?.unwrap_or(secure), Resolved::default()),
         };
-        let tls = if secure { Some(Box::pin(options(config, &section, files)).await?) } else { None };
+        let tls = if secure { Some(options(config, &section, files).await?) } else { None };
         Ok(Self { host, port, tls })
     }
 
