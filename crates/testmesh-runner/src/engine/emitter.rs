@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use testmesh_shared::clock::Clock;
 use testmesh_shared::ids::ExecutionId;
@@ -35,13 +36,15 @@ impl Emitter {
         &self.masker
     }
 
-    /// Tells what happened.
-    pub(crate) fn emit(&self, mut kind: RunEventKind) {
+    /// Tells what happened; gives the time that is told with it.
+    pub(crate) fn emit(&self, mut kind: RunEventKind) -> DateTime<Utc> {
         self.masker.event(&mut kind);
         // The lock is held while the listener takes the event, so that no later one overtakes it.
         let mut next = self.next.lock();
-        let event = RunEvent { seq: *next, execution_id: self.execution_id, time: self.clock.now(), kind };
+        let time = self.clock.now();
+        let event = RunEvent { seq: *next, execution_id: self.execution_id, time, kind };
         *next += 1;
         self.sink.emit(event);
+        time
     }
 }

@@ -105,8 +105,8 @@ impl FlowRun<'_> {
 
     fn start(&self, step: &Step, name: String, place: Place) -> Started {
         let start = self.step_start(step, name, place);
-        self.run.emitter.emit(RunEventKind::StepStarted(start.clone()));
-        Started { start, at: self.run.engine.clock.now(), since: Instant::now() }
+        let at = self.run.emitter.emit(RunEventKind::StepStarted(start.clone()));
+        Started { start, at, since: Instant::now() }
     }
 
     fn step_start(&self, step: &Step, name: String, place: Place) -> StepStart {
