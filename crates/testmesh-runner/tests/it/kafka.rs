@@ -128,6 +128,42 @@ async fn a_run_sees_what_came_since_it_began_unless_it_asks_for_all() {
 }
 
 #[tokio::test]
+async fn each_step_of_a_run_sees_what_earlier_ones_have_read_and_what_came_since() {
+    let Some(records) = run(
+        "again",
+        r#"
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 1s, min_count: 0}
+  assert: [count == 0]
+- action: kafka_producer
+  config: {brokers: BROKERS, topic: TOPIC, partition: 0, key: "1", payload: {n: 1}}
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 20s}
+  assert: ["messages[0].value.n == 1", "messages[0].offset == 0"]
+- action: kafka_producer
+  config: {brokers: BROKERS, topic: TOPIC, partition: 0, key: "2", payload: {n: 2}}
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 20s, count: 2}
+  assert: ["map(messages, .offset) == [0, 1]", "map(messages, .value.n) == [1, 2]"]
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 20s, match: {json_path: "$.n == 1"}}
+  assert: ["messages[0].key == '1'"]
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 1s, min_count: 0, match: {json_path: "$.n == 3"}}
+  assert: [count == 0]
+- action: kafka_consumer
+  config: {brokers: BROKERS, topic: TOPIC, timeout: 1s, count: 3, min_count: 2, from_beginning: true}
+  assert: ["map(messages, .value.n) == [1, 2]"]
+"#,
+    )
+    .await
+    else {
+        return;
+    };
+    passed(&records);
+}
+
+#[tokio::test]
 async fn passwords_are_proved_in_every_way() {
     for (mechanism, user) in [("PLAIN", "plain"), ("SCRAM-SHA-256", "scram"), ("SCRAM-SHA-512", "scram")] {
         let step = |password: &str| {
