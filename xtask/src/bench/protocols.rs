@@ -18,7 +18,7 @@ use crate::services::{Missing, Services, Wanted};
 
 /// Steps of the short run and of the long one: a few milliseconds, so that of many rounds some are left in peace.
 const STEPS: [usize; 2] = [100, 600];
-/// Messages that are sent and read back, of both: each read starts where the run did.
+/// Messages that are sent and read back, of both: fewer, since a broker takes longer than the others.
 const MESSAGES: [usize; 2] = [5, 45];
 
 /// What the gRPC steps call, in the words of gRPC's own health service.
