@@ -7,6 +7,7 @@ mod call;
 mod channel;
 mod codec;
 mod find;
+mod link;
 mod protos;
 mod reflection;
 mod spec;
@@ -312,16 +313,18 @@ fn read_metadata(config: &Resolved) -> Result<MetadataMap, ActionError> {
 fn shown_metadata(metadata: &MetadataMap) -> Map {
     let mut map = Map { ignore_case: true, ..Map::default() };
     for entry in metadata.iter() {
-        let (name, value) = match entry {
-            KeyAndValueRef::Ascii(name, value) => {
-                (name.as_str(), Value::from(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned()))
-            }
-            KeyAndValueRef::Binary(name, value) => (name.as_str(), value.to_bytes().map_or(Value::Null, Value::Bytes)),
+        let name = match &entry {
+            KeyAndValueRef::Ascii(name, _) => name.as_str(),
+            KeyAndValueRef::Binary(name, _) => name.as_str(),
         };
         // What HTTP and gRPC themselves say is in the status.
         if matches!(name, "content-type" | "grpc-status" | "grpc-message" | "grpc-status-details-bin") {
             continue;
         }
+        let value = match entry {
+            KeyAndValueRef::Ascii(_, value) => Value::from(&*String::from_utf8_lossy(value.as_encoded_bytes())),
+            KeyAndValueRef::Binary(_, value) => value.to_bytes().map_or(Value::Null, Value::Bytes),
+        };
         let value = match (map.entries.get(name), &value) {
             (Some(Value::Text(before)), Value::Text(text)) => Value::from(format!("{before}, {text}")),
             _ => value,

@@ -369,6 +369,47 @@ async fn a_cancelled_run_ends_its_call_at_the_server() {
 }
 
 #[tokio::test]
+async fn large_messages_go_through_both_ways() {
+    let shop = Shop::start(Reflects::V1).await;
+    // More than either side takes before it is told that the other one has read.
+    let steps = r#"
+- action: log
+  config: {message: made}
+  output: {text: "${random_string(250000)}"}
+- action: for_each
+  config:
+    items: 3
+    steps:
+      - action: grpc
+        config: {address: ADDRESS, method: shop.v1.Shop/Echo, request: {tags: [TAGS], stock: 1}}
+        assert: [status == "OK", len(body.tags) == 13, 'body.tags[0] == text', 'body.tags[12] == text', body.stock == 1]
+"#;
+    let steps = steps.replace("TAGS", &["\"${text}\""; 13].join(", "));
+    passed(&run_steps(&steps.replace("ADDRESS", &shop.address.to_string())).await, "large");
+    assert_eq!(shop.watched.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn many_calls_at_once_share_a_connection() {
+    let shop = Shop::start(Reflects::V1).await;
+    // More than a server allows at once: those that are too many wait for their turn.
+    let steps = r#"
+- action: for_each
+  config:
+    items: 500
+    parallel: 500
+    steps:
+      - action: grpc
+        config: {address: ADDRESS, method: shop.v1.Shop/Echo, request: {stock: "${index}"}}
+        assert: [status == "OK", body.stock == index]
+"#;
+    let records = run_steps(&steps.replace("ADDRESS", &shop.address.to_string())).await;
+    assert_eq!(records.len(), 501);
+    passed(&records, "many");
+    assert_eq!(shop.watched.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn the_record_shows_the_call_and_no_credentials() {
     let shop = Shop::start(Reflects::V1).await;
     let config = format!(

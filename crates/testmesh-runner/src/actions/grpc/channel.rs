@@ -4,9 +4,10 @@
 //! is told apart from trouble on the way by one thing: whether a `grpc-status` came.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -14,23 +15,18 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Frame;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body::Frame;
 use parking_lot::Mutex;
 use prost_reflect::DescriptorPool;
-use testmesh_shared::http::TaskExecutor;
 use testmesh_shared::net::Connector;
 use testmesh_shared::tasks::Tasks;
 use testmesh_shared::tls::{Protocols, TlsClient};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::body::Body;
 use tonic::codegen::Service;
 
 use super::GrpcError;
+use super::link::{Answer, Link};
 use super::target::Target;
 use crate::action::ActionError;
 use crate::actions::http_request::chain;
@@ -39,15 +35,11 @@ use crate::files::Files;
 
 /// gRPC is spoken over HTTP/2 alone.
 const HTTP2: Protocols = &[b"h2"];
-/// Bytes of the headers and trailers of an answer.
-const HEADERS: u32 = 64 << 10;
 /// How clients read `grpc-status-details-bin`.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-type Link = http2::SendRequest<Body>;
 
 /// The connections of one run.
 #[derive(Default)]
@@ -121,7 +113,7 @@ impl Channels {
     pub(super) async fn open(&self, connector: &Connector, peer: &Peer) -> Result<Channel, GrpcError> {
         let mut kept = peer.link.lock().await;
         if let Some(link) = kept.as_mut()
-            && link.ready().await.is_ok()
+            && link.is_open().await
         {
             return Ok(Channel::over(link.clone()));
         }
@@ -133,31 +125,17 @@ impl Channels {
 
     async fn connect(&self, connector: &Connector, target: &Target) -> Result<Link, GrpcError> {
         let tcp = connector.tcp(&target.host, target.port).await?.stream;
-        let Some(options) = &target.tls else { return self.handshake(tcp).await };
-        let tls = self.tls.handshake(tcp, &target.host, options, HTTP2).await?;
-        if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(GrpcError::Broken("the server does not offer HTTP/2 over TLS".to_owned()));
-        }
-        self.handshake(tls).await
-    }
-
-    async fn handshake<S>(&self, stream: S) -> Result<Link, GrpcError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (link, connection) = http2::Builder::new(TaskExecutor(self.tasks.clone()))
-            .timer(TokioTimer::new())
-            .adaptive_window(true)
-            .max_header_list_size(HEADERS)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| GrpcError::Broken(chain(&error)))?;
-        let cancel = self.tasks.cancelled().clone();
-        self.tasks.spawn(async move {
-            // The calls that the connection fails get the error themselves.
-            let _ = cancel.run_until_cancelled(connection).await;
-        });
-        Ok(link)
+        let link = match &target.tls {
+            None => Link::over(tcp, &self.tasks).await,
+            Some(options) => {
+                let tls = self.tls.handshake(tcp, &target.host, options, HTTP2).await?;
+                if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
+                    return Err(GrpcError::Broken("the server does not offer HTTP/2 over TLS".to_owned()));
+                }
+                Link::over(tls, &self.tasks).await
+            }
+        };
+        link.map_err(|error| GrpcError::Broken(chain(&error)))
     }
 }
 
@@ -166,7 +144,7 @@ impl Channels {
 pub(super) enum CallError {
     /// The connection broke, or does not speak HTTP/2.
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http(#[from] h2::Error),
     /// Whoever answered does not speak gRPC.
     #[error("it answered HTTP {status} with the content type `{content_type}`, and not gRPC")]
     NotGrpc { status: StatusCode, content_type: String },
@@ -196,36 +174,52 @@ impl Channel {
 }
 
 impl Service<Request<Body>> for Channel {
-    type Response = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+    type Response = Response<Noted>;
     type Error = CallError;
     type Future = BoxFuture<'static, Result<Self::Response, CallError>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        self.link.poll_ready(cx).map_err(CallError::Http)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let said = Arc::clone(&self.said);
-        let answer = self.link.send_request(request);
+        let answer = self.link.clone().send(request);
         Box::pin(async move {
-            let (mut head, body) = answer.await?.into_parts();
-            let kind =
-                head.headers.get(http::header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
-            let is_grpc = kind.as_ref().is_some_and(|kind| kind.starts_with("application/grpc"));
-            if head.status != StatusCode::OK || !is_grpc {
-                let content_type = kind.unwrap_or_default().into_owned();
-                return Err(CallError::NotGrpc { status: head.status, content_type });
+            let mut answer = answer.await?;
+            let kind = answer.headers().get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+            if answer.status() != StatusCode::OK || !kind.starts_with(b"application/grpc") {
+                let content_type = String::from_utf8_lossy(kind).into_owned();
+                return Err(CallError::NotGrpc { status: answer.status(), content_type });
             }
-            note_status(&mut head.headers, &said);
-            let body = body.map_frame(move |frame| match frame.into_trailers() {
-                Ok(mut trailers) => {
-                    note_status(&mut trailers, &said);
-                    Frame::trailers(trailers)
-                }
-                Err(frame) => frame,
-            });
-            Ok(Response::from_parts(head, body.boxed_unsync()))
+            note_status(answer.headers_mut(), &said);
+            Ok(answer.map(|body| Noted { body, said }))
         })
+    }
+}
+
+/// The messages and the trailers of an answer.
+pub(super) struct Noted {
+    body: Answer,
+    said: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Noted {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let mut frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            note_status(trailers, &self.said);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(CallError::Http)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 }
 

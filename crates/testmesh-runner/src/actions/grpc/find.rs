@@ -68,10 +68,10 @@ impl Finder<'_> {
             Some(described) => self.in_files(described, &wanted.service).await?,
             None => Box::pin(self.by_reflection(&wanted.service)).await?,
         };
-        let methods: Vec<MethodDescriptor> = service.methods().collect();
-        if let Some(found) = methods.iter().find(|method| method.name() == wanted.method) {
-            return Ok(found.clone());
+        if let Some(found) = service.methods().find(|method| method.name() == wanted.method) {
+            return Ok(found);
         }
+        let methods: Vec<MethodDescriptor> = service.methods().collect();
         let names: Vec<&str> = methods.iter().map(MethodDescriptor::name).collect();
         let what = format!("`{}` has no method `{}`", service.full_name(), wanted.method);
         Err(GrpcError::Config(unknown(&what, &wanted.method, &names)).into())
