@@ -11,12 +11,13 @@ mod progress;
 mod screen;
 mod tap;
 
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testmesh_runner::report::{Part, ReportFormat};
 
-pub(crate) use self::screen::{Paint, Screen, clean};
+pub(crate) use self::screen::{Paint, Screen, Tone, clean};
 use crate::args::RunFormat;
 use crate::suite::{Finished, Live, Outcome};
 
@@ -97,11 +98,11 @@ impl Console {
 }
 
 /// A time for people: `123 ms`, `1.23 s`, `2 min 3 s`.
-pub(crate) fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> impl Display {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    match millis {
-        0..1_000 => format!("{millis} ms"),
-        1_000..60_000 => format!("{}.{:02} s", millis / 1_000, millis % 1_000 / 10),
-        _ => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1_000),
-    }
+    fmt::from_fn(move |out| match millis {
+        0..1_000 => write!(out, "{millis} ms"),
+        1_000..60_000 => write!(out, "{}.{:02} s", millis / 1_000, millis % 1_000 / 10),
+        _ => write!(out, "{} min {} s", millis / 60_000, millis % 60_000 / 1_000),
+    })
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use testmesh_runner::engine::{Engine, FlowSource, RunRequest};
 use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
 use testmesh_runner::files::Files;
-use testmesh_runner::flow::{Flow, ParseOptions};
+use testmesh_runner::flow::Flow;
 use testmesh_runner::programs::Programs;
 use testmesh_runner::record::{Execution, Trigger};
 use testmesh_runner::value::Value;
@@ -31,13 +31,13 @@ pub(crate) struct Local {
 impl Local {
     /// An engine for the flows of a plan.
     pub(crate) fn new(settings: Arc<Settings>, connector: Connector, plan: Compiler) -> Self {
-        let options = settings.parse_options();
-        let flows = FlowFiles { plan, named: OnceLock::new(), options, read: Mutex::default() };
-        let engine =
-            Engine::new(Arc::new(SystemClock), connector, Arc::new(flows), settings.os_env.clone(), "cli".to_owned())
-                .with_programs(Programs::all().with_environment(settings.os_env.clone()))
-                .with_plugins(settings.plugins.clone())
-                .with_shared_connections();
+        let named = OnceLock::new();
+        let flows = Arc::new(FlowFiles { plan, named, settings: Arc::clone(&settings), read: Mutex::default() });
+        let os_env = &settings.os_env;
+        let engine = Engine::new(Arc::new(SystemClock), connector, flows, Arc::clone(os_env), "cli".to_owned())
+            .with_programs(Programs::all().with_environment(&**os_env))
+            .with_plugins(settings.plugins.clone())
+            .with_shared_connections();
         Self { engine, settings }
     }
 
@@ -71,6 +71,7 @@ impl Local {
             dry_run: self.settings.dry_run,
             files: job.files.clone(),
             update_snapshots: self.settings.update_snapshots,
+            detail: self.settings.detail,
             trace_id: None,
             first_seq: 2,
             trigger: Trigger::Cli,
@@ -97,7 +98,7 @@ struct FlowFiles {
     plan: Compiler,
     /// The flows of this run, once one of them is asked for by its name.
     named: OnceLock<HashMap<String, Arc<Flow>>>,
-    options: ParseOptions,
+    settings: Arc<Settings>,
     read: Mutex<HashMap<PathBuf, Arc<Flow>>>,
 }
 
@@ -107,7 +108,7 @@ impl FlowFiles {
             return Ok(Arc::clone(flow));
         }
         let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
-        let parsed = Flow::parse(&text, &self.options);
+        let parsed = Flow::parse(&text, &self.settings.parse_options());
         if !parsed.is_valid() {
             return Err(format!("`{shown}` has mistakes:\n{}", summary(shown, &parsed.diagnostics)));
         }

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
+use testmesh_runner::engine::Detail;
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::ParseOptions;
 use testmesh_runner::plugins::{Grants, PluginError, Plugins};
 use testmesh_runner::value::Value;
 use testmesh_shared::net::Listening;
 
-use crate::args::{PluginArgs, RunArgs};
+use crate::args::{PluginArgs, RunArgs, RunFormat};
 use crate::environment;
 use crate::exit::Stop;
 
@@ -27,7 +29,7 @@ pub(crate) struct Settings {
     /// `--environment`.
     pub(crate) environment: Option<String>,
     /// The operating system's environment.
-    pub(crate) os_env: IndexMap<String, String>,
+    pub(crate) os_env: Arc<IndexMap<String, String>>,
     /// `--root`, resolved.
     pub(crate) root: Option<PathBuf>,
     /// `--mock-bind`, `--mock-host`.
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) dry_run: bool,
     /// `--update-snapshots`.
     pub(crate) update_snapshots: bool,
+    /// How much is told of the steps: what the console and the reports show.
+    pub(crate) detail: Detail,
     /// Whether a server runs the flows.
     pub(crate) remote: bool,
 }
@@ -49,7 +53,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads what the arguments refer to.
     pub(crate) fn read(args: &RunArgs) -> Result<Self, Stop> {
-        let os_env = environment::of_process();
+        let os_env = Arc::new(environment::of_process());
         let mut env_file = IndexMap::new();
         for path in &args.env_files {
             env_file.extend(environment::read_dotenv(path).map_err(Stop::input)?);
@@ -89,6 +93,7 @@ impl Settings {
             strict: args.strict,
             dry_run: args.dry_run,
             update_snapshots: args.update_snapshots,
+            detail: detail(args),
             remote,
         })
     }
@@ -108,6 +113,13 @@ impl Settings {
     pub(crate) fn files(&self, folder: PathBuf) -> Files {
         Files { base: folder, root: self.root.clone(), enabled: true }
     }
+}
+
+fn detail(args: &RunArgs) -> Detail {
+    let shows_all = args.verbose
+        || args.format == RunFormat::Json
+        || args.reports.iter().any(|report| report.format.shows_exchanges());
+    if shows_all { Detail::Full } else { Detail::Failures }
 }
 
 /// The plugins of this machine. Its user decides what they may do: whatever they ask for, unless something else is said.

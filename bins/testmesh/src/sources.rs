@@ -180,12 +180,12 @@ thread_local! {
 
 /// Everything in the file.
 fn contents<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> io::Result<&'b [u8]> {
-    const LEAST_ROOM: usize = 16 << 10;
+    const LEAST_ROOM: usize = 8 << 10;
     let mut file = File::open(path)?;
     let mut length = 0;
     loop {
-        if buffer.len() - length < LEAST_ROOM {
-            buffer.resize(2 * buffer.len() + LEAST_ROOM, 0);
+        if length == buffer.len() {
+            buffer.resize(2 * length + LEAST_ROOM, 0);
         }
         match file.read(&mut buffer[length..]) {
             Ok(0) => return Ok(&buffer[..length]),

@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
 use testmesh_runner::diagnostic::Diagnostic;
-use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
-use testmesh_runner::record::{Execution, ExecutionError, ExecutionStatus, StepStatus, Trigger};
+use testmesh_runner::event::{EventSink, RunEvent};
+use testmesh_runner::record::{Execution, ExecutionError, ExecutionStatus, Trigger};
 use testmesh_runner::report::{Part, ReportEntry, ReportFormat, Totals};
 use testmesh_shared::clock::{Clock as _, SystemClock};
 use testmesh_shared::error::ErrorCode;
@@ -70,8 +70,6 @@ pub(crate) struct Habits {
     pub(crate) fail_fast: bool,
     /// The formats that each finished run makes its part of a report in.
     pub(crate) reports: Vec<ReportFormat>,
-    /// Whether somebody will look at what steps that passed have sent and got. Else that is dropped when a step is over.
-    pub(crate) keeps_exchanges: bool,
 }
 
 /// A flow that is over.
@@ -107,20 +105,11 @@ struct Recorder {
     place: Place,
     record: Mutex<Execution>,
     live: Arc<Live>,
-    keeps_exchanges: bool,
 }
 
 impl EventSink for Recorder {
-    fn emit(&self, mut event: RunEvent) {
+    fn emit(&self, event: RunEvent) {
         self.live.saw(self.place, &event);
-        if !self.keeps_exchanges
-            && let RunEventKind::StepFinished(step) = &mut event.kind
-            && step.status == StepStatus::Passed
-            && let Some(step) = Arc::get_mut(step)
-        {
-            step.request = None;
-            step.response = None;
-        }
         self.record.lock().take(event);
     }
 }
@@ -395,8 +384,7 @@ impl Suite {
         let id = ExecutionId::generate(&SystemClock);
         let record = Execution::queued(id, &job.name, Trigger::Cli, SystemClock.now());
         let (live, cancel) = (Arc::clone(&self.live), self.cancel.clone());
-        let keeps_exchanges = self.habits.keeps_exchanges;
-        let recorder = Arc::new(Recorder { place, record: Mutex::new(record), live, keeps_exchanges });
+        let recorder = Arc::new(Recorder { place, record: Mutex::new(record), live });
         match target {
             Target::Local(local) => {
                 local.run(job, id, Arc::clone(&recorder) as Arc<dyn EventSink>, cancel).await;
@@ -444,15 +432,13 @@ impl Suite {
         let parts = self.parts(&finished.entry);
         let mut state = self.state.lock();
         // Gone when nobody waited for it.
-        if state.started.remove(&finished.place).is_none() {
-            return;
-        }
+        let Some(job) = state.started.remove(&finished.place) else { return };
         self.take(&mut state, &finished, parts);
         let last = state.plan.is_over();
         drop(state);
         if last {
             // The process is about to end, as above.
-            std::mem::forget(finished);
+            std::mem::forget((finished, job));
         }
     }
 

@@ -99,6 +99,8 @@ pub struct RunRequest {
     pub strict: bool,
     /// Checks everything and runs no action.
     pub dry_run: bool,
+    /// How much is told of its steps.
+    pub detail: Detail,
     /// The files it may read.
     pub files: Files,
     /// Writes snapshots anew instead of comparing with them.
@@ -109,6 +111,23 @@ pub struct RunRequest {
     pub first_seq: u64,
     /// What started it.
     pub trigger: Trigger,
+}
+
+/// How much is told of the steps of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// All there is.
+    #[default]
+    Full,
+    /// What explains a failure. Of a step that passed nobody learns what it sent, got, compared and captured.
+    Failures,
+}
+
+impl Detail {
+    /// Whether more is told than that it went well.
+    fn tells(self, went_well: bool) -> bool {
+        self == Self::Full || !went_well
+    }
 }
 
 /// How a run ended.
@@ -128,14 +147,14 @@ impl Engine {
         clock: Arc<dyn Clock>,
         connector: Connector,
         flows: Arc<dyn FlowSource>,
-        os_env: IndexMap<String, String>,
+        os_env: impl Into<Arc<IndexMap<String, String>>>,
         runner: String,
     ) -> Self {
         Self {
             clock,
             connector,
             flows,
-            os_env: Arc::new(os_env),
+            os_env: os_env.into(),
             runner,
             http: None,
             programs: Arc::default(),

@@ -106,10 +106,15 @@ impl Programs {
     /// What programs see of this process's environment: of `variables` those that a program can hardly do without, `PATH`
     /// and `HOME` (on Windows also `SystemRoot` and `PATHEXT`). The others may hold what flows should not know.
     #[must_use]
-    pub fn with_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn with_environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String> + AsRef<str>,
+        V: Into<String>,
+    {
         let needed = if cfg!(windows) { &["PATH", "HOME", "SYSTEMROOT", "PATHEXT"][..] } else { &["PATH", "HOME"] };
         let is_needed = |name: &str| needed.iter().any(|needed| needed.eq_ignore_ascii_case(name));
-        self.environment = variables.into_iter().filter(|(name, _)| is_needed(name)).collect();
+        let needed = variables.into_iter().filter(|(name, _)| is_needed(name.as_ref()));
+        self.environment = needed.map(|(name, value)| (name.into(), value.into())).collect();
         self
     }
 

@@ -38,7 +38,6 @@ pub(crate) fn run(args: &RunArgs, color: Color) -> Result<Exit, Stop> {
         parallel: usize::from(args.parallel),
         fail_fast: args.fail_fast,
         reports: args.reports.iter().map(|report| report.format).collect(),
-        keeps_exchanges: args.verbose || args.reports.iter().any(|report| report.format.shows_exchanges()),
     };
     let console = Console::new(Screen::stdout(color), args.format, args.verbose);
     if console.shows_progress() {

@@ -1,13 +1,13 @@
 //! `--format pretty`: one line for a flow that passed, everything that helps for one that did not.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::Duration;
 
 use testmesh_runner::record::{Execution, ExecutionStatus, Phase, StepRecord, StepStatus};
 use testmesh_runner::report::detail;
 
 use super::detail as shown;
-use super::{Paint, clean, duration};
+use super::{Paint, Tone, clean, duration};
 use crate::suite::{Finished, Outcome};
 
 /// What is printed for a flow.
@@ -42,57 +42,80 @@ pub(super) fn flow(finished: &Finished, paint: Paint, show_steps: bool, verbose:
 fn push_title(text: &mut String, execution: &Execution, file: Option<&str>, paint: Paint) {
     let name = clean(&execution.flow_name);
     let took = duration(Duration::from_millis(execution.duration_ms.unwrap_or(0)));
-    let steps = match execution.total_steps {
-        0 => String::new(),
-        1 => "1 step, ".to_owned(),
-        total if execution.passed_steps == total => format!("{total} steps, "),
-        total => format!("{} of {total} steps, ", execution.passed_steps),
-    };
-    let facts = paint.dim(&format!("({steps}{took})"));
-    let _ = match execution.status {
-        ExecutionStatus::Passed => writeln!(text, "{} {name} {facts}", paint.good("✓")),
-        ExecutionStatus::Cancelled => writeln!(text, "{} {name} {} {facts}", paint.warn("■"), paint.warn("cancelled")),
-        ExecutionStatus::Failed => writeln!(text, "{} {} {facts}", paint.bad("✗"), paint.bold(&name)),
-        ExecutionStatus::Error | ExecutionStatus::Queued | ExecutionStatus::Running => {
-            let file = file.filter(|file| *file != execution.flow_name).map(|file| format!(" {file}"));
-            writeln!(text, "{} {}{} {facts}", paint.bad("✗"), paint.bold(&name), file.unwrap_or_default())
+    let (tone, mark) = match execution.status {
+        ExecutionStatus::Passed => (Tone::Good, "✓"),
+        ExecutionStatus::Cancelled => (Tone::Warn, "■"),
+        ExecutionStatus::Failed | ExecutionStatus::Error | ExecutionStatus::Queued | ExecutionStatus::Running => {
+            (Tone::Bad, "✗")
         }
     };
+    paint.push(text, tone, mark);
+    text.push(' ');
+    match execution.status {
+        ExecutionStatus::Passed => text.push_str(&name),
+        ExecutionStatus::Cancelled => {
+            text.extend([&name, " "]);
+            paint.push(text, Tone::Warn, "cancelled");
+        }
+        ExecutionStatus::Failed => paint.push(text, Tone::Bold, name),
+        ExecutionStatus::Error | ExecutionStatus::Queued | ExecutionStatus::Running => {
+            paint.push(text, Tone::Bold, name);
+            if let Some(file) = file.filter(|file| *file != execution.flow_name) {
+                text.extend([" ", file]);
+            }
+        }
+    }
+    text.push(' ');
+    let steps = fmt::from_fn(|out| match execution.total_steps {
+        0 => Ok(()),
+        1 => out.write_str("1 step, "),
+        total if execution.passed_steps == total => write!(out, "{total} steps, "),
+        total => write!(out, "{} of {total} steps, ", execution.passed_steps),
+    });
+    paint.push(text, Tone::Dim, format_args!("({steps}{took})"));
+    text.push('\n');
 }
 
 fn push_step(text: &mut String, file: Option<&str>, step: &StepRecord, (depth, paint, verbose): (usize, Paint, bool)) {
-    let mark = match step.status {
-        StepStatus::Passed => paint.good("✓"),
-        StepStatus::Failed | StepStatus::Error => paint.bad("✗"),
-        StepStatus::Tolerated | StepStatus::Cancelled => paint.warn("!"),
-        StepStatus::Skipped | StepStatus::Pending | StepStatus::Running => paint.dim("-"),
+    let (tone, mark) = match step.status {
+        StepStatus::Passed => (Tone::Good, "✓"),
+        StepStatus::Failed | StepStatus::Error => (Tone::Bad, "✗"),
+        StepStatus::Tolerated | StepStatus::Cancelled => (Tone::Warn, "!"),
+        StepStatus::Skipped | StepStatus::Pending | StepStatus::Running => (Tone::Dim, "-"),
     };
     let phase = match step.phase {
         Phase::Main => "",
         Phase::Setup => "setup: ",
         Phase::Teardown => "teardown: ",
     };
-    let title = detail::title(step);
     text.extend(std::iter::repeat_n(' ', 2 + 2 * depth));
-    text.extend([&mark, " ", phase, &clean(&title)]);
+    paint.push(text, tone, mark);
+    text.extend([" ", phase, &clean(&detail::title(step))]);
     match step.status {
         StepStatus::Skipped => {
             let reason = step.skip_reason.as_deref().unwrap_or("skipped");
-            let _ = write!(text, "  {}", paint.dim(&format!("skipped: {}", clean(reason))));
+            text.push_str("  ");
+            paint.push(text, Tone::Dim, format_args!("skipped: {}", clean(reason)));
         }
         StepStatus::Tolerated | StepStatus::Cancelled => {
-            let _ = write!(text, "  {}", paint.warn(detail::step_word(step.status)));
+            text.push_str("  ");
+            paint.push(text, Tone::Warn, detail::step_word(step.status));
         }
         StepStatus::Pending | StepStatus::Running | StepStatus::Passed | StepStatus::Failed | StepStatus::Error => {}
     }
     if step.status != StepStatus::Skipped {
         let took = duration(Duration::from_millis(step.duration_ms));
-        let took = if step.attempt > 1 { format!("{} attempts, {took}", step.attempt) } else { took };
-        text.extend(["  ", &paint.dim(&took)]);
+        text.push_str("  ");
+        if step.attempt > 1 {
+            paint.push(text, Tone::Dim, format_args!("{} attempts, {took}", step.attempt));
+        } else {
+            paint.push(text, Tone::Dim, took);
+        }
     }
     let failed = detail::is_failure(step.status) || step.status == StepStatus::Tolerated;
     if failed {
-        let _ = write!(text, "  {}", paint.dim(&detail::place(file, step.line)));
+        text.push_str("  ");
+        paint.push(text, Tone::Dim, detail::place(file, step.line));
     }
     text.push('\n');
     let indent = 6 + 2 * depth;

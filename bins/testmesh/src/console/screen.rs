@@ -1,6 +1,7 @@
 //! Standard output and standard error: colours, one line of status at the bottom, and readers that went away.
 
 use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::args::Color;
@@ -98,33 +99,67 @@ impl Paint {
         self.on
     }
 
-    fn with(self, code: &str, text: &str) -> String {
-        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    /// Adds a text to `out`.
+    pub(crate) fn push(self, out: &mut String, tone: Tone, text: impl Display) {
+        let _ = if self.on { write!(out, "\u{1b}[{}m{text}\u{1b}[0m", tone.code()) } else { write!(out, "{text}") };
     }
 
-    /// What holds.
+    fn with(self, tone: Tone, text: &str) -> String {
+        let mut out = String::with_capacity(text.len() + 10);
+        self.push(&mut out, tone, text);
+        out
+    }
+
+    /// As [`Tone::Good`].
     pub(crate) fn good(self, text: &str) -> String {
-        self.with("32", text)
+        self.with(Tone::Good, text)
     }
 
-    /// What does not.
+    /// As [`Tone::Bad`].
     pub(crate) fn bad(self, text: &str) -> String {
-        self.with("31", text)
+        self.with(Tone::Bad, text)
     }
 
-    /// What deserves a look.
+    /// As [`Tone::Warn`].
     pub(crate) fn warn(self, text: &str) -> String {
-        self.with("33", text)
+        self.with(Tone::Warn, text)
     }
 
-    /// What stands back.
+    /// As [`Tone::Dim`].
     pub(crate) fn dim(self, text: &str) -> String {
-        self.with("2", text)
+        self.with(Tone::Dim, text)
     }
 
-    /// What stands out.
+    /// As [`Tone::Bold`].
     pub(crate) fn bold(self, text: &str) -> String {
-        self.with("1", text)
+        self.with(Tone::Bold, text)
+    }
+}
+
+/// What a colour says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tone {
+    /// It holds.
+    Good,
+    /// It does not.
+    Bad,
+    /// It deserves a look.
+    Warn,
+    /// It stands back.
+    Dim,
+    /// It stands out.
+    Bold,
+}
+
+impl Tone {
+    fn code(self) -> &'static str {
+        match self {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Warn => "33",
+            Tone::Dim => "2",
+            Tone::Bold => "1",
+        }
     }
 }
 

@@ -14,12 +14,11 @@ use tokio::time::Instant;
 use crate::action::{Action, ActionError, ActionResult, ActionSpec, Shown};
 use crate::engine::block::Place;
 use crate::engine::context::{ActionContext, Notes, explain};
-use crate::engine::judge;
 use crate::engine::phases::FlowRun;
 use crate::engine::run::panic_message;
 use crate::engine::step::millis;
 use crate::engine::stop::Stop;
-use crate::engine::stored;
+use crate::engine::{Detail, judge, stored};
 use crate::event::RunEventKind;
 use crate::flow::{Backoff, Poll, Retry, Step};
 use crate::record::{AssertionRecord, AttemptRecord, ErrorKind, LogRecord, StepError, StepStatus};
@@ -245,8 +244,8 @@ impl<'a> Attempts<'a> {
             }
             (Ok(false), Ok(checked)) if checked.holds => Polled::Holds,
             (Ok(false), Ok(checked)) => {
-                let masker = self.flow.run.emitter.masker();
-                Polled::NotYet(Some(judge::assertion_record(&poll.until, checked, self.step.line, masker)))
+                let told = (self.flow.run.emitter.masker(), Detail::Full);
+                Polled::NotYet(Some(judge::assertion_record(&poll.until, checked, self.step.line, told)))
             }
         }
     }
@@ -286,7 +285,8 @@ impl<'a> Attempts<'a> {
     fn judge(&self, attempt: &mut Attempt) {
         let noted = std::mem::take(&mut attempt.assertions);
         let scope = self.result_scope(attempt);
-        let judgement = judge::judge(self.step, self.judged(), &scope, self.flow.run.emitter.masker(), noted);
+        let told = (self.flow.run.emitter.masker(), self.flow.run.detail);
+        let judgement = judge::judge(self.step, self.judged(), &scope, told, noted);
         attempt.assertions = judgement.assertions;
         attempt.outputs = judgement.outputs;
         if let Some(error) = judgement.error {

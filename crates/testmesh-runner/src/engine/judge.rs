@@ -4,7 +4,7 @@ use bytestring::ByteString;
 
 use crate::action::ActionSpec;
 use crate::engine::context::{ActionContext, explain};
-use crate::engine::stored;
+use crate::engine::{Detail, stored};
 use crate::expr::{Checked, EvalError, Expr, schema};
 use crate::flow::{Assertion, Output, OutputSource, SchemaAssertion, Step};
 use crate::mask::Masker;
@@ -13,6 +13,9 @@ use crate::record::{AssertionRecord, ErrorKind, StepError};
 use crate::scope::{Overlay, ResultScope};
 use crate::template::Lookup;
 use crate::value::{Entries, Value};
+
+/// Hides secrets in what is told, and says how much that is.
+type Told<'a> = (&'a Masker, Detail);
 
 /// What a result came to.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(super) fn judge(
     step: &Step,
     spec: &ActionSpec,
     scope: &ResultScope<'_>,
-    masker: &Masker,
+    told: Told<'_>,
     noted: Vec<AssertionRecord>,
 ) -> Judgement {
     let failed = noted.iter().any(|record| !record.passed);
@@ -36,7 +39,7 @@ pub(super) fn judge(
     let mut assertions = noted;
     assertions.reserve(step.assert.len());
     for assertion in &step.assert {
-        let verdict = check(assertion, scope, scope.subject(), masker);
+        let verdict = check(assertion, scope, scope.subject(), told);
         if verdict.evaluated && !verdict.record.passed {
             kind = ErrorKind::Assertion;
         }
@@ -44,7 +47,7 @@ pub(super) fn judge(
     }
     for (group, wanted) in [(&step.assert_any, Wanted::Any), (&step.assert_none, Wanted::None)] {
         if !group.is_empty() {
-            let records = check_group(group, wanted, scope, masker);
+            let records = check_group(group, wanted, scope, told.0);
             if records.iter().any(|record| !record.passed) {
                 kind = ErrorKind::Assertion;
             }
@@ -83,14 +86,14 @@ fn failure(assertions: &[AssertionRecord], kind: ErrorKind, missing: &[String]) 
 }
 
 /// An assertion's record, and whether it could be evaluated at all.
-pub(crate) struct Verdict {
-    pub(crate) record: AssertionRecord,
-    pub(crate) evaluated: bool,
+struct Verdict {
+    record: AssertionRecord,
+    evaluated: bool,
 }
 
 /// Checks one assertion. `names` is where its names come from; `subject` is what a schema is held
 /// against when it names no value.
-pub(crate) fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, masker: &Masker) -> Verdict {
+fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, told: Told<'_>) -> Verdict {
     let outcome = match &assertion.schema {
         Some(wanted) => check_schema(wanted, names, subject),
         None => assertion.expression.check(names),
@@ -98,7 +101,7 @@ pub(crate) fn check(assertion: &Assertion, names: &dyn Lookup, subject: &Value, 
     let source = assertion.expression.source();
     match outcome {
         Ok(checked) => {
-            let mut record = assertion_record(&assertion.expression, checked, assertion.line, masker);
+            let mut record = assertion_record(&assertion.expression, checked, assertion.line, told);
             if !record.passed {
                 record.message = own_message(assertion, names).or(record.message);
             }
@@ -142,12 +145,15 @@ fn own_message(assertion: &Assertion, names: &dyn Lookup) -> Option<String> {
 }
 
 /// The record of a condition that was evaluated.
-pub(super) fn assertion_record(condition: &Expr, checked: Checked, line: u32, masker: &Masker) -> AssertionRecord {
+pub(super) fn assertion_record(condition: &Expr, checked: Checked, line: u32, told: Told<'_>) -> AssertionRecord {
+    let (masker, detail) = told;
+    let shown =
+        |value: Option<Value>| value.filter(|_| detail.tells(checked.holds)).map(|value| stored::value(&value, masker));
     AssertionRecord {
         expression: condition.shared_source(),
         passed: checked.holds,
-        actual: checked.actual.map(|value| stored::value(&value, masker)),
-        expected: checked.expected.map(|value| stored::value(&value, masker)),
+        actual: shown(checked.actual),
+        expected: shown(checked.expected),
         message: (!checked.holds).then_some(checked.message),
         line,
     }
@@ -156,8 +162,8 @@ pub(super) fn assertion_record(condition: &Expr, checked: Checked, line: u32, ma
 /// Checks the assertions of an `assert` step: names of `data` first, then the step's scope.
 pub(crate) fn check_assertions(cx: &ActionContext<'_>, assertions: &[Assertion], data: &Value) -> Vec<AssertionRecord> {
     let names = Overlay { front: data, scope: cx.scope };
-    let masker = cx.flow.run.emitter.masker();
-    assertions.iter().map(|assertion| check(assertion, &names, data, masker).record).collect()
+    let told = (cx.flow.run.emitter.masker(), cx.flow.run.detail);
+    assertions.iter().map(|assertion| check(assertion, &names, data, told).record).collect()
 }
 
 /// How many of a group are to hold.
@@ -169,7 +175,9 @@ enum Wanted {
 
 /// `assert_any` makes one record, `assert_none` one for each.
 fn check_group(group: &[Assertion], wanted: Wanted, scope: &ResultScope<'_>, masker: &Masker) -> Vec<AssertionRecord> {
-    let verdicts = group.iter().map(|assertion| check(assertion, scope, scope.subject(), masker));
+    // Whether one that holds is good news turns out later.
+    let told = (masker, Detail::Full);
+    let verdicts = group.iter().map(|assertion| check(assertion, scope, scope.subject(), told));
     match wanted {
         Wanted::None => verdicts
             .map(|verdict| {

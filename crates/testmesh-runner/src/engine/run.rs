@@ -22,7 +22,7 @@ use crate::engine::opening::Opening;
 use crate::engine::phases::{FlowRun, Verdict};
 use crate::engine::step::millis;
 use crate::engine::stop::Stop;
-use crate::engine::{Engine, RunRequest, Summary};
+use crate::engine::{Detail, Engine, RunRequest, Summary};
 use crate::event::{EventSink, RunEventKind};
 use crate::files::Files;
 use crate::flow::Flow;
@@ -48,6 +48,7 @@ pub(in crate::engine) struct RunState {
     pub(in crate::engine) dry_run: bool,
     pub(in crate::engine) strict: bool,
     pub(in crate::engine) update_snapshots: bool,
+    pub(in crate::engine) detail: Detail,
     /// 32 hex digits.
     pub(in crate::engine) trace_id: String,
     /// What goes on beside the steps.
@@ -144,6 +145,7 @@ fn begin(
         dry_run: request.dry_run,
         strict: request.strict,
         update_snapshots: request.update_snapshots,
+        detail: request.detail,
         trace_id: request.trace_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>().max(1))),
         tasks: Tasks::new(),
         resources: Mutex::default(),

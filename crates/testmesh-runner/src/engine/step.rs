@@ -130,11 +130,13 @@ impl FlowRun<'_> {
         record.attempt = last.number;
         record.attempts = kept;
         record.duration_ms = millis(started.since.elapsed());
-        record.request = stored::exchange(&last.result.request, masker);
-        record.response = stored::exchange(&last.result.response, masker);
+        if self.run.detail.tells(last.status == StepStatus::Passed) {
+            record.request = stored::exchange(&last.result.request, masker);
+            record.response = stored::exchange(&last.result.response, masker);
+            record.outputs =
+                last.outputs.iter().map(|(name, value)| (name.to_string(), stored::value(value, masker))).collect();
+        }
         record.assertions = last.assertions;
-        record.outputs =
-            last.outputs.iter().map(|(name, value)| (name.to_string(), stored::value(value, masker))).collect();
         record.logs = logs;
         record.error = last.error;
         self.run.emitter.emit(RunEventKind::StepFinished(Arc::new(record)));

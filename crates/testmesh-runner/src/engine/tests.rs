@@ -12,7 +12,7 @@ use testmesh_shared::net::{Connector, NetPolicy};
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Action, ActionError, ActionResult, ActionSpec};
-use crate::engine::{ActionContext, Engine, FlowSource, RunRequest, Summary};
+use crate::engine::{ActionContext, Detail, Engine, FlowSource, RunRequest, Summary};
 use crate::event::{EventSink, RunEvent, RunEventKind};
 use crate::files::Files;
 use crate::flow::{Flow, ParseOptions};
@@ -71,6 +71,7 @@ pub(super) struct Setting {
     pub(super) dry_run: bool,
     pub(super) files: Option<Files>,
     pub(super) update_snapshots: bool,
+    pub(super) detail: Detail,
     pub(super) cancel_at: Option<CancelAt>,
 }
 
@@ -190,6 +191,7 @@ pub(super) async fn run_with(yaml: &str, setting: Setting) -> Ran {
         dry_run: setting.dry_run,
         files: setting.files.unwrap_or_else(Files::none),
         update_snapshots: setting.update_snapshots,
+        detail: setting.detail,
         trace_id: None,
         first_seq: 2,
         trigger: Trigger::Cli,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use testmesh_shared::ids::FlowId;
 use testmesh_storage::EnvironmentRepository;
 
-use crate::engine::RunRequest;
+use crate::engine::{Detail, RunRequest};
 use crate::executor::flows::Flows;
 use crate::executor::{Definition, Idempotency, NewRun, SubmitError};
 use crate::files::Files;
@@ -153,6 +153,7 @@ impl Sources {
             dry_run: options.dry_run,
             files: self.files.clone(),
             update_snapshots: false,
+            detail: Detail::Full,
             trace_id: options.trace_id,
             first_seq: 2,
             trigger: execution.trigger,

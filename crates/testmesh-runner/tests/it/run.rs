@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
-use testmesh_runner::engine::{Engine, FlowSource, RunRequest};
+use testmesh_runner::engine::{Detail, Engine, FlowSource, RunRequest};
 use testmesh_runner::event::{EventSink, RunEvent, RunEventKind};
 use testmesh_runner::files::Files;
 use testmesh_runner::flow::{Flow, ParseOptions};
@@ -75,6 +75,7 @@ pub(crate) async fn run_steps_in(steps: &str, setting: Setting) -> Vec<StepRecor
         strict: false,
         dry_run: false,
         update_snapshots: false,
+        detail: Detail::Full,
         files: setting.files,
         trace_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
         first_seq: 1,

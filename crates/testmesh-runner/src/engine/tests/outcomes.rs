@@ -1,6 +1,7 @@
 //! What single steps come to: assertions, outputs, `when`, `on_error`, results.
 
 use super::{Setting, run, run_with};
+use crate::engine::Detail;
 use crate::files::Files;
 use crate::record::{ErrorKind, ExecutionStatus};
 
@@ -254,4 +255,26 @@ async fn files_hold_schemas_and_snapshots() {
 async fn names_of_steps_are_resolved() {
     let ran = run("name: t\nsteps: [{id: a, name: 'in ${FLOW_NAME}', action: log, config: {message: x}}]").await;
     assert_eq!(ran.step("a").name, "in t");
+}
+
+#[tokio::test]
+async fn of_a_step_that_passed_no_more_is_told_than_was_asked_for() {
+    let step = |id: &str, a: u8, more: &str| {
+        let config = "{input: {a: 1}}, output: {x: $.a}";
+        format!("  - {{id: {id}, action: transform, config: {config}, assert: ['a == {a}', 'a < 2']{more}}}\n")
+    };
+    let tolerated = step("tolerated", 2, ", on_error: continue");
+    let yaml = format!("name: t\nsteps:\n{}{tolerated}{}", step("passed", 1, ""), step("failed", 2, ""));
+    for (detail, tells_passed) in [(Detail::Full, true), (Detail::Failures, false)] {
+        let ran = run_with(&yaml, Setting { detail, ..Setting::default() }).await;
+        assert_eq!(ran.statuses(), "passed=passed tolerated=tolerated failed=failed", "{ran}");
+        for (id, tells) in [("passed", tells_passed), ("tolerated", true), ("failed", true)] {
+            let step = ran.step(id);
+            assert_eq!(step.response.is_some(), tells, "{detail:?} {id}");
+            assert_eq!(step.outputs.contains_key("x"), tells, "{detail:?} {id}");
+            let compared: Vec<bool> = step.assertions.iter().map(|made| made.actual.is_some()).collect();
+            // A passed assertion explains no failure.
+            assert_eq!(compared, [tells, tells_passed], "{detail:?} {id}");
+        }
+    }
 }
