@@ -105,7 +105,7 @@ impl Cluster {
         }
         let tls = config.boolean("tls")?.unwrap_or(false);
         let options = super::tls::options(config, files).await?;
-        super::tls::needed(&options, tls)?;
+        super::tls::needed(&options, tls, "set `tls: true`")?;
         Ok(Self {
             brokers,
             credentials: config.section("sasl")?.map(|sasl| Credentials::read(&sasl)).transpose()?,

@@ -124,7 +124,7 @@ impl Endpoint {
         }
         // Where the server may ask for TLS later, it is not known yet whether there will be any.
         if !protocol.upgrades {
-            tls::needed(&endpoint.options, endpoint.tls)?;
+            tls::needed(&endpoint.options, endpoint.tls, "set `tls: true`")?;
         }
         Ok(endpoint)
     }

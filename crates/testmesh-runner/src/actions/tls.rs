@@ -44,12 +44,12 @@ pub(super) async fn options(config: &Resolved, files: &Files) -> Result<TlsOptio
 }
 
 /// Refuses certificates for a connection that would go without them.
-pub(super) fn needed(options: &TlsOptions, tls: bool) -> Result<(), ActionError> {
+pub(super) fn needed(options: &TlsOptions, tls: bool, help: &str) -> Result<(), ActionError> {
     let given = [("ca_cert", options.ca.is_some()), ("client_cert", options.identity.is_some())];
     match given.iter().find(|(_, given)| *given && !tls) {
         None => Ok(()),
         Some((key, _)) => {
-            let message = format!("`{key}` is given, and the connection is not to be secure: set `tls: true`");
+            let message = format!("`{key}` is given, and the connection is not to be secure: {help}");
             Err(ActionError::new(ErrorKind::Config, message))
         }
     }

@@ -11,16 +11,16 @@ use base64::Engine as _;
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::HeaderMap;
-use testmesh_shared::tls::TlsOptions;
 use tokio_tungstenite::tungstenite::Message;
 use url::Url;
 
 use self::connection::{Answer, Connection, Refused, Sockets, Target, connect};
 pub(super) use self::spec::VERBS;
 use crate::action::{ActionError, ActionResult, ActionSpec, Arm, Expectation, Waits};
-use crate::actions::http_request::{file_error, header};
+use crate::actions::http_request::header;
 use crate::actions::matching::Matching;
 use crate::actions::messages::value_and_raw;
+use crate::actions::tls;
 use crate::engine::{ActionContext, Patience, Resolved};
 use crate::flow::Step;
 use crate::record::ErrorKind;
@@ -31,8 +31,6 @@ use crate::value::{Map, Value};
 const DEFAULT_MAX_MESSAGE: u64 = 16 << 20;
 /// Bytes of a close reason (RFC 6455, section 5.5: a control frame has at most 125, two of them for the code).
 const LONGEST_REASON: usize = 123;
-/// Certificates are a few kilobytes.
-const PEM_LIMIT: u64 = 1 << 20;
 
 /// The action.
 pub(crate) struct Websocket;
@@ -295,20 +293,8 @@ async fn target(cx: &ActionContext<'_>, config: &Resolved) -> Result<Target, Act
         headers.push(header(name, &value.to_text().unwrap_or_default())?);
     }
     let subprotocols = config.list("subprotocols")?;
-    let ca = match config.text("ca_cert")? {
-        None => None,
-        Some(pem) if pem.contains("-----BEGIN") => Some(pem.into_bytes()),
-        Some(path) => {
-            let read = cx.files().read(&path, PEM_LIMIT).await;
-            Some(read.map_err(|error| file_error(&error))?)
-        }
-    };
-    let tls = TlsOptions {
-        verify: config.boolean("verify_tls")?.unwrap_or(true),
-        ca,
-        server_name: config.text("server_name")?.map(String::from),
-        ..TlsOptions::default()
-    };
+    let tls = tls::options(config, cx.files()).await?;
+    tls::needed(&tls, url.scheme() == "wss", "take `wss` in `url`")?;
     let max_message = config.size("max_message")?.unwrap_or(DEFAULT_MAX_MESSAGE);
     Ok(Target {
         url,

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::run::{Setting, fails, named_server, passed, run_steps_in};
 use crate::secure::{Authority, Start, in_front_with};
+use crate::websocket::Server;
 
 /// What a step of a protocol looks like.
 struct Case {
@@ -23,6 +24,7 @@ struct Case {
     user: String,
     /// The server, `host:port`.
     server: String,
+    path: &'static str,
     start: Start,
 }
 
@@ -31,7 +33,7 @@ impl Case {
     fn at(&self, host: &str, port: u16) -> String {
         match self.scheme {
             "" => format!("brokers: \"{host}:{port}\""),
-            scheme => format!("url: \"{scheme}://{}{host}:{port}\"", self.user),
+            scheme => format!("url: \"{scheme}://{}{host}:{port}{}\"", self.user, self.path),
         }
     }
 
@@ -59,9 +61,17 @@ async fn run(steps: &str, folder: &Path) -> Vec<StepRecord> {
     run_steps_in(steps, Setting { files, ..Setting::default() }).await
 }
 
-/// Every server that the environment names, behind TLS.
-fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
+/// Every server that the environment names, and `web`, behind TLS.
+fn cases(web: &Server) -> Vec<Case> {
+    let mut cases = vec![Case {
+        action: "websocket",
+        config: "",
+        scheme: "wss",
+        user: String::new(),
+        server: web.address.to_string(),
+        path: "/echo",
+        start: Start::AtOnce,
+    }];
     for (variable, kind, action, config, scheme, start) in [
         ("TESTMESH_TEST_NATS", "NATS", "nats_publish", "subject: a, payload: x", "tls", Start::AfterInfo),
         ("TESTMESH_TEST_MQTT", "MQTT", "mqtt_publish", "topic: a, payload: x", "mqtts", Start::AtOnce),
@@ -73,7 +83,7 @@ fn cases() -> Vec<Case> {
         let (user, server) =
             rest.rsplit_once('@').map_or((String::new(), rest), |(user, host)| (format!("{user}@"), host));
         let server = server.split('/').next().unwrap().to_owned();
-        cases.push(Case { action, config, scheme, user, server, start });
+        cases.push(Case { action, config, scheme, user, server, path: "", start });
     }
     if let Some(addresses) = named_server("TESTMESH_TEST_KAFKA", "Kafka") {
         let server = addresses.split(' ').next().unwrap().to_owned();
@@ -84,6 +94,7 @@ fn cases() -> Vec<Case> {
             scheme: "",
             user: String::new(),
             server,
+            path: "",
             start: Start::AtOnceForKafka,
         });
     }
@@ -94,7 +105,8 @@ fn cases() -> Vec<Case> {
 async fn a_private_authority_is_believed_when_it_is_named() {
     let authority = Authority::new();
     let folder = folder(&authority);
-    for case in cases() {
+    let web = Server::start().await;
+    for case in cases(&web) {
         let Case { action, config, .. } = &case;
         let (name, other) = case.name();
         let front = in_front_with(case.server.clone(), case.start, authority.server(name, false)).await;
@@ -127,7 +139,8 @@ async fn a_private_authority_is_believed_when_it_is_named() {
 async fn a_server_that_asks_for_a_certificate_gets_it() {
     let authority = Authority::new();
     let folder = folder(&authority);
-    for case in cases() {
+    let web = Server::start().await;
+    for case in cases(&web) {
         let Case { action, config, .. } = &case;
         let (name, _) = case.name();
         let front = in_front_with(case.server.clone(), case.start, authority.server(name, true)).await;
@@ -158,10 +171,13 @@ async fn certificates_for_a_connection_without_tls_are_a_mistake() {
 - {action: amqp_publish, config: {url: "amqp://localhost:1", client_cert: both.pem, routing_key: a}}
 - {action: redis.ping, config: {url: "redis://localhost:1", ca_cert: ca.pem}}
 - {action: kafka_producer, config: {brokers: "localhost:1", ca_cert: ca.pem, topic: a, payload: x}}
+- {action: websocket.send, config: {url: "ws://localhost:1", client_cert: both.pem, message: x}}
 "#;
-    for record in run(steps, folder.path()).await {
-        fails(&record, ErrorKind::Config, "set `tls: true`");
+    let records = run(steps, folder.path()).await;
+    for record in &records[..4] {
+        fails(record, ErrorKind::Config, "set `tls: true`");
     }
+    fails(&records[4], ErrorKind::Config, "`client_cert` is given, and the connection is not to be secure: take `wss`");
 }
 
 /// A program of a server with TLS of its own; ends with the test.

@@ -22,8 +22,8 @@ use crate::run::{Setting, passed, run_steps, run_steps_in};
 use crate::secure::{Start, in_front_of, says};
 
 /// A server of several kinds of conversation.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
     tasks: Tasks,
 }
@@ -43,7 +43,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let seen = Arc::new(Seen::default());
         let app = Router::new()
             .route("/echo", get(echo))

@@ -1,7 +1,7 @@
 //! The description of `websocket`: what validation checks, and what the reference shows.
 
 use crate::action::{ActionSpec, Example, Field, Kind, ResultField};
-use crate::actions::messages;
+use crate::actions::{messages, tls};
 
 const fn optional(name: &'static str, aliases: &'static [&'static str], kind: Kind, doc: &'static str) -> Field {
     Field { name, aliases, kind, required: false, default: None, doc }
@@ -114,8 +114,10 @@ static CONFIG: &[Field] = &[
         default: Some("true"),
         ..optional("verify_tls", &[], Kind::Boolean, "Whether the server's certificate is checked.")
     },
-    optional("ca_cert", &[], Kind::Text, "A PEM file, or PEM text: trusted beside the system's certificates."),
-    optional("server_name", &[], Kind::Text, "The name that TLS asks for and checks, instead of the URL's host."),
+    tls::CA_CERT,
+    tls::CLIENT_CERT,
+    tls::CLIENT_KEY,
+    tls::SERVER_NAME,
 ];
 
 static RESULT: &[ResultField] = &[
