@@ -1,6 +1,7 @@
 //! Who may call from outside, and what flows may reach: decided from the settings.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use testmesh_api::{Access, Callers, Tokens};
@@ -95,11 +96,20 @@ pub(crate) fn plugins(settings: &Settings, shape: &Shape) -> Result<Plugins, Fai
             Runner::At(_) | Runner::Unneeded => Ok(Plugins::elsewhere()),
         };
     };
-    Plugins::in_folder(folder, Grants::Only(grants)).map_err(|error| {
+    Plugins::in_folder(folder, Grants::Only(grants), plugin_cache(settings, shape)).map_err(|error| {
         let key = if matches!(error, PluginError::Unknown { .. }) { "plugin_allow" } else { "plugin_dir" };
         let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
         Failure::Setting(format!("{}: {error}{help}", settings.in_force.place(key)))
     })
+}
+
+/// Below which folder compiled plugins are kept: the one that is named, or else the data folder, where there is one.
+fn plugin_cache<'a>(settings: &'a Settings, shape: &Shape) -> Option<&'a Path> {
+    match &settings.plugin_cache {
+        Some(folder) if folder.as_os_str() == "off" => None,
+        Some(folder) => Some(folder),
+        None => databases::folder(&settings.database, &shape.domains(), shape.is_whole()),
+    }
 }
 
 /// Where mock servers of flows listen, and by which name they are reached.

@@ -44,6 +44,12 @@ impl Domain {
     }
 }
 
+/// The folder of the embedded databases, where [`Databases::open`] uses them.
+pub(crate) fn folder<'a>(settings: &'a DatabaseSettings, wanted: &[Domain], alone: bool) -> Option<&'a Path> {
+    let embedded = alone && matches!(sources(settings, wanted), Ok(None));
+    embedded.then_some(&settings.data_dir)
+}
+
 /// The databases of this process: of the domains that it was opened for.
 pub(crate) struct Databases {
     opened: Vec<(Domain, Db)>,

@@ -135,6 +135,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "TESTMESH_PLUGIN_ALLOW", value_name = "GRANTS", value_delimiter = ',', help_heading = "Runs")]
     pub(crate) plugin_allow: Vec<String>,
 
+    /// Where compiled plugins are kept for the next start, at most 512 MiB in a folder of their own, or `off`
+    /// [default: the data folder; off with PostgreSQL]
+    #[arg(long, env = "TESTMESH_PLUGIN_CACHE", value_name = "FOLDER", help_heading = "Runs")]
+    pub(crate) plugin_cache: Option<PathBuf>,
+
     /// Addresses that flows may not reach, such as 10.0.0.0/8 or 10.0.0.5:5432, separated by commas. Link-local and
     /// metadata addresses and this server's own are denied anyway.
     #[arg(long, env = "TESTMESH_NET_DENY", value_name = "RANGES", value_delimiter = ',', help_heading = "Runs")]

@@ -149,6 +149,7 @@ pub(crate) struct Report {
 
 /// The plugins that flows may use.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_field_names, reason = "each has the name of its flag")]
 pub(crate) struct PluginArgs {
     /// A folder of plugins (NAME.wasm, WebAssembly components) for `plugin.NAME`; a server (--server) has its own
     #[arg(long, value_name = "DIR", env = "TESTMESH_PLUGIN_DIR")]
@@ -156,6 +157,9 @@ pub(crate) struct PluginArgs {
     /// What plugins may do: weather=http, rows=files; may repeat [default: what they ask for]
     #[arg(long, value_name = "PLUGIN=CAPABILITY", env = "TESTMESH_PLUGIN_ALLOW", value_delimiter = ',')]
     pub(crate) plugin_allow: Vec<Grant>,
+    /// Where compiled plugins are kept, or `off` [default: testmesh in $XDG_CACHE_HOME or ~/.cache]
+    #[arg(long, value_name = "DIR", env = "TESTMESH_PLUGIN_CACHE")]
+    pub(crate) plugin_cache: Option<PathBuf>,
 }
 
 /// `testmesh validate`.

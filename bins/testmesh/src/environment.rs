@@ -16,6 +16,13 @@ pub(crate) fn of_process() -> IndexMap<String, String> {
         .collect()
 }
 
+/// Where this program may keep what it can make again: the user's folder for such things, if there is one.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")))?;
+    Some(folder.join("testmesh"))
+}
+
 /// Reads a dotenv file.
 pub(crate) fn read_dotenv(path: &Path) -> Result<IndexMap<String, String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;

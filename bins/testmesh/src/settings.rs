@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) root: Option<PathBuf>,
     /// `--mock-bind`, `--mock-host`.
     pub(crate) listening: Listening,
-    /// `--plugin-dir`, `--plugin-allow`.
+    /// `--plugin-dir`, `--plugin-allow`, `--plugin-cache`.
     pub(crate) plugins: Plugins,
     /// `--seed`.
     pub(crate) seed: Option<u64>,
@@ -126,7 +126,12 @@ fn detail(args: &RunArgs) -> Detail {
 pub(crate) fn plugins(args: &PluginArgs) -> Result<Plugins, Stop> {
     let Some(folder) = &args.plugin_dir else { return Ok(Plugins::none()) };
     let grants = if args.plugin_allow.is_empty() { Grants::All } else { Grants::Only(args.plugin_allow.clone()) };
-    Plugins::in_folder(folder, grants).map_err(|error| {
+    let cache = match &args.plugin_cache {
+        Some(cache) if cache.as_os_str() == "off" => None,
+        Some(cache) => Some(cache.clone()),
+        None => environment::cache_folder(),
+    };
+    Plugins::in_folder(folder, grants, cache.as_deref()).map_err(|error| {
         let flag = if matches!(error, PluginError::Unknown { .. }) { "--plugin-allow" } else { "--plugin-dir" };
         let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
         Stop::input(format!("{flag}: {error}{help}"))

@@ -1,11 +1,13 @@
 //! Plugins: WebAssembly components that flows use as actions, which of them there are, and what they may do.
 //!
 //! A plugin is a file `NAME.wasm` of one folder. It is compiled and asked what it is when something first needs it, and
-//! again when its file changes; nothing of the kind happens in a process that needs none. Each call gets an instance of its
-//! own, which sees nothing but what its capabilities give it.
+//! again when its file changes; nothing of the kind happens in a process that needs none. What was compiled may be kept in a
+//! folder, for other processes. Each call gets an instance of its own, which sees nothing but what its capabilities give it.
 
 #[cfg(feature = "plugins")]
 mod budget;
+#[cfg(feature = "plugins")]
+mod cache;
 mod folder;
 #[cfg(all(feature = "plugins", feature = "test-support"))]
 pub mod guest;
@@ -289,14 +291,18 @@ impl Plugins {
 
     /// The files `NAME.wasm` of a folder. None of them is opened before it is needed.
     ///
+    /// What is compiled is kept in a folder of its own below `cache`, at most 512 MiB, and read from there by the next
+    /// process. Both are made when the first plugin is compiled. Where that cannot be done, or others could get there,
+    /// and without `cache`, nothing is kept.
+    ///
     /// # Errors
     /// [`PluginError::Folder`], [`PluginError::Name`], [`PluginError::Unknown`] when something is granted to a plugin
     /// that is not there, and [`PluginError::LeftOut`].
-    pub fn in_folder(folder: &Path, grants: Grants) -> Result<Self, PluginError> {
+    pub fn in_folder(folder: &Path, grants: Grants, cache: Option<&Path>) -> Result<Self, PluginError> {
         if cfg!(not(feature = "plugins")) {
             return Err(PluginError::LeftOut);
         }
-        Ok(Self { place: Place::Here(Arc::new(Folder::open(folder, grants)?)) })
+        Ok(Self { place: Place::Here(Arc::new(Folder::open(folder, grants, cache)?)) })
     }
 
     /// Whether nothing is known of the plugins where flows run.

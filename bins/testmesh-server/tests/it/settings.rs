@@ -29,6 +29,7 @@ fn help_names_every_setting_with_variable_and_default() {
         "TESTMESH_MOCK_HOST",
         "TESTMESH_PLUGIN_DIR",
         "TESTMESH_PLUGIN_ALLOW",
+        "TESTMESH_PLUGIN_CACHE",
         "TESTMESH_NET_DENY",
         "TESTMESH_NET_ALLOW",
         "TESTMESH_DRAIN_TIMEOUT",

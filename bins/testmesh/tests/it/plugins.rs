@@ -1,5 +1,8 @@
 //! Plugins from the command line.
 
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
 use testmesh_runner::plugins::guest::{Guest, READ};
 
 use crate::program::Folder;
@@ -70,4 +73,54 @@ fn actions_lists_plugins_and_shows_what_they_take() {
     let said = folder.run(&["actions", "plugin.raeder", "--plugin-dir", "plugins"]).expect_code(2);
     assert!(said.err.contains("did you mean `reader`?"), "{said:#?}");
     folder.run(&["actions", "echo", "--plugin-dir", "nowhere"]).expect_code(2);
+}
+
+/// The compiled plugins that are kept in a folder. What has a suffix is about them.
+fn kept(folder: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = entries(&folder.join("compiled-plugins/modules")).flat_map(|version| entries(&version));
+    files.filter(|file| file.extension().is_none()).collect()
+}
+
+#[test]
+fn what_one_run_compiled_the_next_one_reads() {
+    let folder = folder();
+    let run = || folder.run(&["run", "good.yaml", "--plugin-dir", "plugins", "--plugin-cache", "kept"]).expect_code(0);
+    run();
+    let files = kept(&folder.path("kept"));
+    assert_eq!(files.len(), 1);
+    let modified = || files[0].metadata().expect("the file").modified().expect("its time");
+    std::fs::File::options()
+        .write(true)
+        .open(&files[0])
+        .and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
+        .expect("set its time");
+    run();
+    assert_eq!(modified(), SystemTime::UNIX_EPOCH, "it was written again");
+    std::fs::write(&files[0], "no machine code").expect("write the file");
+    run();
+    assert_ne!(std::fs::read(&files[0]).expect("read the file"), b"no machine code");
+}
+
+#[test]
+fn compiled_plugins_are_kept_in_the_users_folder() {
+    let folder = folder();
+    folder.write("plain.yaml", "name: plain\nsteps:\n  - {action: log, config: {message: hi}}\n");
+    let run = |flow: &str, variables: &[(&str, PathBuf)], more: &[&str]| {
+        let mut command = folder.command(&["run", flow, "--plugin-dir", "plugins"]);
+        command.args(more).envs(variables.iter().map(|(name, value)| (*name, value)));
+        assert!(command.output().expect("start the program").status.success());
+    };
+    let (home, caches) = (folder.path("home"), folder.path("caches"));
+    let variables = [("HOME", home.clone()), ("XDG_CACHE_HOME", caches.clone())];
+    run("plain.yaml", &variables, &[]);
+    run("good.yaml", &variables, &["--plugin-cache", "off"]);
+    assert!(!home.exists() && !caches.exists() && !folder.path("off").exists());
+    run("good.yaml", &variables, &[]);
+    assert!(!home.exists() && kept(&caches.join("testmesh")).len() == 1);
+    run("good.yaml", &[("HOME", home.clone()), ("XDG_CACHE_HOME", "relative".into())], &[]);
+    assert!(!folder.path("relative").exists() && kept(&home.join(".cache/testmesh")).len() == 1);
+    // A home that is no folder, and none at all.
+    run("good.yaml", &[("HOME", folder.path("a.json"))], &[]);
+    run("good.yaml", &[], &[]);
 }

@@ -12,15 +12,19 @@ use compiled::Compiled;
 pub(super) struct Folder {
     path: PathBuf,
     grants: Grants,
+    /// Where compiled plugins are kept.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "there is nothing to keep"))]
+    cache: Option<PathBuf>,
     #[cfg(feature = "plugins")]
     compiled: Compiled,
 }
 
 impl Folder {
-    pub(super) fn open(path: &Path, grants: Grants) -> Result<Self, PluginError> {
+    pub(super) fn open(path: &Path, grants: Grants, cache: Option<&Path>) -> Result<Self, PluginError> {
         let folder = Self {
             path: path.to_owned(),
             grants,
+            cache: cache.map(Path::to_owned),
             #[cfg(feature = "plugins")]
             compiled: Compiled::default(),
         };
@@ -159,7 +163,7 @@ mod compiled {
             if let Some(runtime) = &*runtime {
                 return Ok(Arc::clone(runtime));
             }
-            let made = Arc::new(Runtime::new()?);
+            let made = Arc::new(Runtime::new(self.cache.as_deref())?);
             *runtime = Some(Arc::clone(&made));
             Ok(made)
         }
@@ -197,7 +201,7 @@ mod tests {
         for file in ["weather.wasm", "sums.wasm", "notes.txt"] {
             std::fs::write(place.path().join(file), "").unwrap();
         }
-        let folder = Folder::open(place.path(), Grants::All).unwrap();
+        let folder = Folder::open(place.path(), Grants::All, None).unwrap();
         assert_eq!(folder.names().unwrap(), ["sums", "weather"]);
     }
 
@@ -206,13 +210,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("weather.wasm"), "").unwrap();
         let grants = Grants::Only(vec!["wether=http".parse().unwrap()]);
-        let error = Folder::open(place.path(), grants).unwrap_err();
+        let error = Folder::open(place.path(), grants, None).unwrap_err();
         assert_eq!(error.to_string(), "no plugin is called `wether`");
         assert_eq!(error.help().unwrap(), "did you mean `weather`?");
-        let missing = Folder::open(&place.path().join("none"), Grants::All).unwrap_err();
+        let missing = Folder::open(&place.path().join("none"), Grants::All, None).unwrap_err();
         assert!(missing.to_string().starts_with("cannot read the folder of plugins `"), "{missing}");
         std::fs::write(place.path().join("my plugin.wasm"), "").unwrap();
-        let error = Folder::open(place.path(), Grants::All).unwrap_err();
+        let error = Folder::open(place.path(), Grants::All, None).unwrap_err();
         assert!(matches!(error, PluginError::Name { .. }), "{error}");
     }
 }

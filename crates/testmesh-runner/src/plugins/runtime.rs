@@ -3,6 +3,7 @@
 //! A call runs on the thread that polls it, and gives that thread back after every slice of work, so that a plugin that
 //! never ends can be dropped like anything else that is waited for.
 
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use wasmtime_wasi::I32Exit;
 
 use self::guest::testmesh::plugin::types::{Failure, FailureKind};
 use super::budget::OverBudget;
+use super::cache;
 use super::host::{Reach, State};
 use super::output::Lines;
 use super::schema::{Fault, Path, Validator};
@@ -53,11 +55,19 @@ pub(super) struct Runtime {
 }
 
 impl Runtime {
-    pub(super) fn new() -> Result<Self, String> {
+    /// `cache`: below it what is compiled is kept, if it can be.
+    pub(super) fn new(cache: Option<&FilePath>) -> Result<Self, String> {
         let failed = |error: wasmtime::Error| format!("plugins cannot be run here: {error:#}");
         let mut config = Config::new();
         // What makes a plugin give back its thread.
         config.consume_fuel(true);
+        match cache.map(cache::open) {
+            Some(Ok(cache)) => {
+                config.cache(Some(cache));
+            }
+            Some(Err(reason)) => tracing::warn!(reason, "compiled plugins are not kept: {reason}"),
+            None => {}
+        }
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;

@@ -21,6 +21,7 @@ mod mocks;
 mod mqtt;
 mod nats;
 mod openapi;
+mod plugin_cache;
 mod plugins;
 mod proxy;
 mod recovery;

@@ -57,7 +57,7 @@ fn open(folder: &Path) -> Setting {
 }
 
 fn granted(folder: &Path, grants: Grants) -> Setting {
-    Setting { plugins: Plugins::in_folder(folder, grants).unwrap(), ..Setting::default() }
+    Setting { plugins: Plugins::in_folder(folder, grants, None).unwrap(), ..Setting::default() }
 }
 
 fn only(grants: &[&str]) -> Grants {
@@ -162,7 +162,7 @@ fn validation_finds_what_is_wrong_with_steps_of_plugins() {
             found.iter().map(|(line, column, code, text)| (*line, *column, *code, text.as_str())).collect();
         assert_eq!(found, expect, "{step}");
     };
-    let plugins = Plugins::in_folder(folder.path(), Grants::All).unwrap();
+    let plugins = Plugins::in_folder(folder.path(), Grants::All, None).unwrap();
     let here = |step: &str, expect: &[(u32, u32, &str, &str)]| check(&plugins, step, expect);
     here("{action: plugin.sums, config: {values: [1]}}", &[]);
     here("{action: plugin.sums.add, config: {values: [1, \"${env.X}\"], round: \"${env.N}\"}}", &[]);
@@ -418,7 +418,7 @@ async fn what_is_no_plugin_is_told_with_its_reason() {
     {
         std::fs::write(folder.path().join(format!("{name}.wasm")), contents).unwrap();
     }
-    let plugins = Plugins::in_folder(folder.path(), Grants::All).unwrap();
+    let plugins = Plugins::in_folder(folder.path(), Grants::All, None).unwrap();
     for (name, part) in [
         ("garbage", "its file is no WebAssembly component: "),
         ("empty", "its file is no WebAssembly component: "),
@@ -441,7 +441,7 @@ async fn what_is_no_plugin_is_told_with_its_reason() {
 #[tokio::test]
 async fn a_plugin_is_read_again_when_its_file_changes() {
     let folder = folder(&[("changing", Guest::default())]);
-    let plugins = Plugins::in_folder(folder.path(), Grants::All).unwrap();
+    let plugins = Plugins::in_folder(folder.path(), Grants::All, None).unwrap();
     assert_eq!(plugins.describe("changing").unwrap().actions[0].name, "echo");
     Guest { actions: &[("another", "{}")], ..Guest::default() }.write(folder.path(), "changing");
     assert_eq!(plugins.describe("changing").unwrap().actions[0].name, "another");
