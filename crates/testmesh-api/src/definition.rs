@@ -7,7 +7,7 @@ use testmesh_storage::FlowHeader;
 
 use crate::problem::Problem;
 
-/// Texts above this size are parsed off the threads that serve requests, and so are those that may use plugins, which may
+/// Texts above this size are parsed off the threads that serve requests, and so are all where there are plugins, which may
 /// have to be compiled first.
 const INLINE_BYTES: usize = 16 << 10;
 
@@ -24,7 +24,7 @@ pub(crate) struct Checked {
 /// Checks `yaml` as one flow.
 pub(crate) async fn check(yaml: String, plugins: &Plugins) -> Result<Checked, Problem> {
     let plugins = plugins.clone();
-    if yaml.len() <= INLINE_BYTES && !yaml.contains("plugin.") {
+    if yaml.len() <= INLINE_BYTES && !plugins.may_wait() {
         return Ok(check_now(yaml, plugins));
     }
     Ok(tokio::task::spawn_blocking(move || check_now(yaml, plugins)).await?)

@@ -311,6 +311,11 @@ impl Plugins {
         matches!(self.place, Place::Elsewhere)
     }
 
+    /// Whether reading a flow may have to wait for a plugin that is compiled.
+    pub fn may_wait(&self) -> bool {
+        matches!(self.place, Place::Here(_))
+    }
+
     /// The names of those that are here, in order.
     ///
     /// # Errors

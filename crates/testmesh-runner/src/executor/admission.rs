@@ -96,7 +96,7 @@ impl Sources {
     }
 
     /// The flow of a text, to be run with these values.
-    pub(crate) fn compile(
+    pub(crate) async fn compile(
         &self,
         text: &str,
         variables: &Variables,
@@ -105,7 +105,7 @@ impl Sources {
     ) -> Result<Arc<Flow>, SubmitError> {
         let names = [variables.keys(), environment.keys()].into_iter().flatten();
         let known_names = names.chain(options.env_file.keys()).cloned().collect();
-        self.flows.compile(text, options.strict, known_names).map_err(SubmitError::InvalidFlow)
+        self.flows.compile(text, options.strict, known_names).await.map_err(SubmitError::InvalidFlow)
     }
 
     /// Plans a run that a process before this one accepted.
@@ -130,7 +130,7 @@ impl Sources {
     ) -> Result<Plan, SubmitError> {
         let stored_options =
             serde_json::to_string(&options).map_err(|error| SubmitError::Invalid(format!("options: {error}")))?;
-        let flow = self.compile(&yaml, &execution.variables, &environment, &options)?;
+        let flow = self.compile(&yaml, &execution.variables, &environment, &options).await?;
         if flow.data.is_some() && !options.data_row {
             return Err(SubmitError::DataDriven);
         }

@@ -56,8 +56,9 @@ impl Flows {
         &*self.repository
     }
 
-    /// The one flow of `text`. `known_names` are defined when it runs; `strict` makes warnings errors.
-    pub(crate) fn compile(
+    /// The one flow of `text`. `known_names` are defined when it runs; `strict` makes warnings errors. Where there are
+    /// plugins this is done by a thread that may wait for them, unless it was done before.
+    pub(crate) async fn compile(
         &self,
         text: &str,
         strict: bool,
@@ -69,13 +70,12 @@ impl Flows {
             return Ok(compiled.flow);
         }
         let options = ParseOptions { strict, known_names, plugins: self.plugins.clone(), ..ParseOptions::default() };
-        let parsed = Flow::parse(text, &options);
-        if !parsed.is_valid() {
-            return Err(parsed.diagnostics);
-        }
-        let mut flows = parsed.flows.into_iter();
-        let (Some(flow), None) = (flows.next(), flows.next()) else {
-            return Err(vec![not_one_flow()]);
+        let flow = if self.plugins.may_wait() {
+            let text = text.to_owned();
+            let parsing = tokio::task::spawn_blocking(move || parse(&text, &options)).await;
+            parsing.expect("a text is read to its end, whatever is in it")?
+        } else {
+            parse(text, &options)?
         };
         let flow = Arc::new(flow);
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX).saturating_add(4096);
@@ -99,11 +99,23 @@ impl Flows {
 impl FlowSource for Flows {
     async fn find(&self, reference: &str, _files: &Files) -> Result<Arc<Flow>, String> {
         let stored = self.stored(reference).await?;
-        self.compile(&stored.yaml, false, Vec::new()).map_err(|diagnostics| {
+        self.compile(&stored.yaml, false, Vec::new()).await.map_err(|diagnostics| {
             let first = diagnostics.iter().find(|finding| finding.severity == Severity::Error);
             let first = first.map(|finding| format!(": line {}: {}", finding.line, finding.message));
             format!("flow `{reference}` has mistakes{}", first.unwrap_or_default())
         })
+    }
+}
+
+fn parse(text: &str, options: &ParseOptions) -> Result<Flow, Vec<Diagnostic>> {
+    let parsed = Flow::parse(text, options);
+    if !parsed.is_valid() {
+        return Err(parsed.diagnostics);
+    }
+    let mut flows = parsed.flows.into_iter();
+    match (flows.next(), flows.next()) {
+        (Some(flow), None) => Ok(flow),
+        _ => Err(vec![not_one_flow()]),
     }
 }
 

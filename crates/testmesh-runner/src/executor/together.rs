@@ -273,7 +273,7 @@ impl Local {
 
     /// Adds a flow once, or once for each row of its data.
     async fn add_flow(&self, members: &mut Members, shared: &Shared, text: Text) -> Result<(), SubmitError> {
-        let flow = self.sources.compile(&text.yaml, &shared.variables, &shared.environment, &shared.options)?;
+        let flow = self.sources.compile(&text.yaml, &shared.variables, &shared.environment, &shared.options).await?;
         let rows = if flow.data.is_some() {
             let (flow, files) = (Arc::clone(&flow), self.sources.files.clone());
             // Reads a file, perhaps.

@@ -14,6 +14,7 @@ use testmesh_runner::record::{ErrorKind, StepStatus};
 use testmesh_shared::net::NetPolicy;
 
 use crate::run::{Setting, fails, passed, run_steps_in};
+use crate::server::{PATIENCE, Server, inline};
 use testmesh_runner::plugins::guest::{Guest, READ};
 
 /// Never ends.
@@ -471,6 +472,31 @@ async fn no_call_sees_what_another_left_and_nothing_is_left_of_a_thousand() {
     }
     // A thousand instances that stay would have 4 GiB.
     assert!(resident() < before + (1 << 30), "{before} before, {} after", resident());
+}
+
+/// A server with one thread, which has to open the other end of the pipe that the plugin is read from.
+#[cfg(unix)]
+#[test]
+fn a_server_goes_on_while_it_waits_for_a_plugin() {
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("piped.wasm");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let refused = runtime.block_on(async {
+            let plugins = Plugins::in_folder(folder.path(), Grants::All, None).unwrap();
+            let server = Server::with_plugins(&folder.path().join("data"), plugins).await;
+            let submit = server.refused(inline("name: a\nsteps:\n  - {action: plugin.piped}\n"));
+            let mut writing = tokio::fs::OpenOptions::new();
+            let (refused, opened) = tokio::join!(biased; submit, writing.write(true).open(&pipe));
+            opened.unwrap();
+            refused
+        });
+        let _ = told.send(refused);
+    });
+    let refused = hears.recv_timeout(PATIENCE).expect("the server goes on");
+    assert!(format!("{refused:?}").contains("it is not a regular file"), "{refused:?}");
 }
 
 /// The memory of this process, in bytes; 0 where that cannot be told.

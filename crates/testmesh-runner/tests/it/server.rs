@@ -67,6 +67,14 @@ impl Shared {
     }
 }
 
+/// Databases of flows and of executions.
+async fn embedded(dir: &Path) -> (Db, Db) {
+    let folder = DataFolder::take(dir).unwrap();
+    let flows = Db::embedded(&folder, &testmesh_storage::SCHEMA).await.unwrap();
+    let executions = Db::embedded(&folder, &testmesh_runner::repository::SCHEMA).await.unwrap();
+    (flows, executions)
+}
+
 /// Short enough to wait for, long enough for a slow machine.
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
 
@@ -81,14 +89,25 @@ impl Server {
         queue: usize,
         stream: Option<Arc<dyn Stream>>,
     ) -> Self {
-        let folder = DataFolder::take(dir).unwrap();
-        let stored = Db::embedded(&folder, &testmesh_storage::SCHEMA).await.unwrap();
-        let db = Db::embedded(&folder, &testmesh_runner::repository::SCHEMA).await.unwrap();
         let config = ExecutorConfig { concurrency, queue, runner: "test".to_owned(), ..ExecutorConfig::default() };
-        Self::on((stored, db), config, stream).await
+        Self::on(embedded(dir).await, config, stream).await
     }
 
-    async fn on((stored, db): (Db, Db), config: ExecutorConfig, stream: Option<Arc<dyn Stream>>) -> Self {
+    /// A server whose flows may use plugins.
+    pub(crate) async fn with_plugins(dir: &Path, plugins: Plugins) -> Self {
+        Self::assembled(embedded(dir).await, ExecutorConfig::default(), None, plugins).await
+    }
+
+    async fn on(databases: (Db, Db), config: ExecutorConfig, stream: Option<Arc<dyn Stream>>) -> Self {
+        Self::assembled(databases, config, stream, Plugins::none()).await
+    }
+
+    async fn assembled(
+        (stored, db): (Db, Db),
+        config: ExecutorConfig,
+        stream: Option<Arc<dyn Stream>>,
+        plugins: Plugins,
+    ) -> Self {
         let flows = testmesh_storage::flow_repository(&stored, Arc::new(SystemClock));
         let environments = testmesh_storage::environment_repository(&stored, Arc::new(SystemClock));
         let parts = ExecutorParts {
@@ -99,7 +118,7 @@ impl Server {
             connector: Connector::new(NetPolicy::open()),
             files: Files::none(),
             programs: Programs::none(),
-            plugins: Plugins::none(),
+            plugins,
             stream,
         };
         let handle = start(parts, config).await.unwrap();
