@@ -21,6 +21,8 @@ use axum::response::Html;
 use axum::routing::get;
 use futures::future::join_all;
 use testmesh_runner::files::Files;
+use testmesh_runner::plugins::guest::{ECHO, EXCHANGE, FOREVER, Guest, REQUEST};
+use testmesh_runner::plugins::{Grants, Plugins};
 use testmesh_runner::programs::Programs;
 use testmesh_runner::record::StepStatus;
 use testmesh_shared::tasks::Tasks;
@@ -41,6 +43,12 @@ const TOGETHER: usize = 10;
 const TIME: Duration = Duration::from_mins(5);
 /// How long the system may take to close what the last run had open.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the runs may use.
+struct Means {
+    programs: Programs,
+    plugins: Plugins,
+}
 
 /// Steps of a run, the step at which it is cancelled, and how the last one ends where that is certain.
 struct Case {
@@ -207,6 +215,39 @@ fn of_calls(shop: &Shop) -> Vec<Case> {
     ]
 }
 
+/// Plugins that answer, crash, never end, and wait for a server that says nothing, at `port`.
+fn guests(port: u16) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let exchange = EXCHANGE.replace("PORT", &port.to_string());
+    for (name, asks, run) in [
+        ("echo", &[][..], ECHO),
+        ("crash", &[], "(unreachable)"),
+        ("forever", &[], FOREVER),
+        ("request", &["http"], REQUEST),
+        ("exchange", &["tcp"], &exchange),
+    ] {
+        Guest { asks, run, ..Guest::default() }.write(folder.path(), name);
+    }
+    folder
+}
+
+/// Calls of plugins that end, that do not in time, and that are cancelled.
+fn of_plugins(silent: &str) -> Vec<Case> {
+    let request = format!("action: plugin.request, config: {{url: \"http://{silent}/\"}}");
+    vec![
+        ending(StepStatus::Passed, "- {action: plugin.echo, config: {a: 1}, assert: a == 1}"),
+        ending(StepStatus::Error, "- {action: plugin.crash}"),
+        ending(StepStatus::Error, "- {action: plugin.none}"),
+        ending(StepStatus::Error, "- {action: plugin.request, config: {url: \"http://127.0.0.1:1/\"}}"),
+        ending(StepStatus::Error, "- {action: plugin.forever, timeout: 20ms}"),
+        ending(StepStatus::Error, format!("- {{timeout: 20ms, {request}}}")),
+        ending(StepStatus::Error, "- {action: plugin.exchange, timeout: 20ms}"),
+        cancelled("- {id: wait, action: plugin.forever}"),
+        cancelled(format!("- {{id: wait, {request}}}")),
+        cancelled("- {id: wait, action: plugin.exchange}"),
+    ]
+}
+
 /// Pages that come and one that does not.
 fn of_browsers(server: &str) -> Vec<Case> {
     let open = |path: &str| format!("{{goto: \"http://{server}{path}\"}}");
@@ -239,10 +280,11 @@ async fn pages(tasks: &Tasks) -> String {
     address
 }
 
-async fn run(case: &Case, programs: &Programs) {
+async fn run(case: &Case, means: &Means) {
     let setting = Setting {
         files: Files::none(),
-        programs: programs.clone(),
+        programs: means.programs.clone(),
+        plugins: means.plugins.clone(),
         cancel: CancellationToken::new(),
         cancel_at: case.cancel_at,
         ..Setting::default()
@@ -262,11 +304,15 @@ async fn nothing_is_left_of_a_thousand_runs_of_each_kind() {
     // It takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
+    let guests = guests(silent.local_addr().unwrap().port());
+    let kept = tempfile::tempdir().unwrap();
+    let plugins = Plugins::in_folder(guests.path(), Grants::All, Some(kept.path())).unwrap();
     let mut kinds = vec![
         ("of every protocol", RUNS, cases(&target, &address)),
         ("with mock servers", RUNS, of_mocks()),
         ("with WebSockets", RUNS, of_websockets(&pages, &target)),
         ("with gRPC calls", RUNS, of_calls(&shop)),
+        ("with plugins", RUNS, of_plugins(&address)),
     ];
     let mut programs = Programs::all();
     if let Some(browser) = named_server("TESTMESH_TEST_BROWSER", "Chromium") {
@@ -274,26 +320,27 @@ async fn nothing_is_left_of_a_thousand_runs_of_each_kind() {
         programs = programs.with_browser(browser).with_environment([path]);
         kinds.push(("with a browser", BROWSER_RUNS, of_browsers(&pages)));
     }
+    let means = Means { programs, plugins };
     for (kind, n_runs, cases) in kinds {
-        let checked = tokio::time::timeout(TIME, check(kind, n_runs, &cases, &silent, &programs)).await;
+        let checked = tokio::time::timeout(TIME, check(kind, n_runs, &cases, &silent, &means)).await;
         assert!(checked.is_ok(), "{n_runs} runs {kind} take longer than {TIME:?}");
     }
 }
 
-async fn check(kind: &str, n_runs: usize, cases: &[Case], silent: &TcpListener, programs: &Programs) {
+async fn check(kind: &str, n_runs: usize, cases: &[Case], silent: &TcpListener, means: &Means) {
     let drop_silent = async || {
         // What waits to be accepted is held by this process too.
         while let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(1), silent.accept()).await {}
     };
     // What is made once and kept: threads that block, the servers' listeners, caches.
     for _ in 0..2 {
-        join_all(cases.iter().map(|case| run(case, programs))).await;
+        join_all(cases.iter().map(|case| run(case, means))).await;
     }
     drop_silent().await;
     let before = settled(|_| false, Duration::from_secs(1)).await;
     let together = TOGETHER.min(n_runs / 2);
     for turn in 0..n_runs / together {
-        join_all((0..together).map(|place| run(&cases[(turn * together + place) % cases.len()], programs))).await;
+        join_all((0..together).map(|place| run(&cases[(turn * together + place) % cases.len()], means))).await;
         drop_silent().await;
     }
     let after = settled(|held| held.is_within(before), PATIENCE).await;

@@ -38,6 +38,29 @@ pub const READ: &str = r"
     (if (result i32) (i32.load8_u (i32.const 128))
         (then (call $fail (i32.load8_u (i32.const 132)) (i32.load (i32.const 136)) (i32.load (i32.const 140))))
         (else (call $ok (i32.load (i32.const 132)) (i32.load (i32.const 136)))))";
+/// Never ends.
+pub const FOREVER: &str = "(loop $again (br $again)) (unreachable)";
+/// Requests the URL in `{"url":"…"}` and gives back the answer's body.
+pub const REQUEST: &str = r"
+    (call $send (i32.const 64) (i32.const 3)
+        (i32.add (local.get $config) (i32.const 8)) (i32.sub (local.get $n_config) (i32.const 10))
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 128))
+    (if (result i32) (i32.load8_u (i32.const 128))
+        (then (call $fail (i32.load8_u (i32.const 132)) (i32.load (i32.const 136)) (i32.load (i32.const 140))))
+        (else (call $ok (i32.load (i32.const 144)) (i32.load (i32.const 148)))))";
+/// Connects to 127.0.0.1 at the port PORT, sends its configuration, and gives back what comes.
+pub const EXCHANGE: &str = r"
+    (i64.store (i32.const 160) (i64.const 0x2e302e302e373231)) (i32.store8 (i32.const 168) (i32.const 49))
+    (call $open (i32.const 160) (i32.const 9) (i32.const PORT) (i32.const 0) (i32.const 128))
+    (if (i32.load8_u (i32.const 128)) (then (return
+        (call $fail (i32.load8_u (i32.const 132)) (i32.load (i32.const 136)) (i32.load (i32.const 140))))))
+    (i32.store (i32.const 172) (i32.load (i32.const 132)))
+    (call $transmit (i32.load (i32.const 172)) (local.get $config) (local.get $n_config) (i32.const 128))
+    (if (i32.load8_u (i32.const 128)) (then (unreachable)))
+    (call $receive (i32.load (i32.const 172)) (i32.const 1000) (i32.const 128))
+    (if (i32.load8_u (i32.const 128)) (then (unreachable)))
+    (call $close (i32.load (i32.const 172)))
+    (call $ok (i32.load (i32.const 132)) (i32.load (i32.const 136)))";
 
 /// What every plugin has: where answers go, and memory for what it is given.
 const FRAME: &str = r#"

@@ -15,32 +15,7 @@ use testmesh_shared::net::NetPolicy;
 
 use crate::run::{Setting, fails, passed, run_steps_in};
 use crate::server::{PATIENCE, Server, inline};
-use testmesh_runner::plugins::guest::{Guest, READ};
-
-/// Never ends.
-const FOREVER: &str = "(loop $again (br $again)) (unreachable)";
-/// Requests the URL in `{"url":"…"}` and gives back the answer's body.
-const REQUEST: &str = r"
-    (call $send (i32.const 64) (i32.const 3)
-        (i32.add (local.get $config) (i32.const 8)) (i32.sub (local.get $n_config) (i32.const 10))
-        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 128))
-    (if (result i32) (i32.load8_u (i32.const 128))
-        (then (call $fail (i32.load8_u (i32.const 132)) (i32.load (i32.const 136)) (i32.load (i32.const 140))))
-        (else (call $ok (i32.load (i32.const 144)) (i32.load (i32.const 148)))))";
-
-/// Connects to 127.0.0.1 at the port PORT, sends its configuration, and gives back what comes.
-const EXCHANGE: &str = r"
-    (i64.store (i32.const 160) (i64.const 0x2e302e302e373231)) (i32.store8 (i32.const 168) (i32.const 49))
-    (call $open (i32.const 160) (i32.const 9) (i32.const PORT) (i32.const 0) (i32.const 128))
-    (if (i32.load8_u (i32.const 128)) (then (return
-        (call $fail (i32.load8_u (i32.const 132)) (i32.load (i32.const 136)) (i32.load (i32.const 140))))))
-    (i32.store (i32.const 172) (i32.load (i32.const 132)))
-    (call $transmit (i32.load (i32.const 172)) (local.get $config) (local.get $n_config) (i32.const 128))
-    (if (i32.load8_u (i32.const 128)) (then (unreachable)))
-    (call $receive (i32.load (i32.const 172)) (i32.const 1000) (i32.const 128))
-    (if (i32.load8_u (i32.const 128)) (then (unreachable)))
-    (call $close (i32.load (i32.const 172)))
-    (call $ok (i32.load (i32.const 132)) (i32.load (i32.const 136)))";
+use testmesh_runner::plugins::guest::{EXCHANGE, FOREVER, Guest, READ, REQUEST};
 
 /// How soon a plugin that never ends is stopped.
 const SOON: Duration = Duration::from_secs(5);
