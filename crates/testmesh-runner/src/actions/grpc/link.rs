@@ -60,7 +60,8 @@ impl Link {
         let (head, body) = request.into_parts();
         poll_fn(|cx| self.requests.poll_ready(cx)).await?;
         let (answer, up) = self.requests.send_request(Request::from_parts(head, ()), false)?;
-        // The connection is not polled before this one waits for the answer, or for more of the body.
+        // Without a wait in between: the connection, which writes, finds both. On a runtime of several threads it may be
+        // quicker, and then it writes twice.
         let mut uploading = Box::pin(upload(body, up));
         if poll_immediate(&mut uploading).await.is_none() {
             let cancel = self.tasks.cancelled().clone();
@@ -72,7 +73,8 @@ impl Link {
     }
 }
 
-/// Sends the messages of a call. Whether the server wants them is told by its answer, not here.
+/// Sends the messages of a call. Whether the server wants them is told by its answer, not here. They are all in memory
+/// already, so nothing is gained by waiting for room on the connection: what has none yet is kept there.
 async fn upload(mut body: Body, mut up: SendStream<Bytes>) {
     let mut held: Option<Bytes> = None;
     loop {
